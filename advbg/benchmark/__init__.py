@@ -1,0 +1,1 @@
+"""The paper's experiment: data sets, test backgrounds, runs, tables and figures."""
