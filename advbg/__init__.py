@@ -1,3 +1,24 @@
 """Background invariance by adversarial learning, as a pluggable augmentation for image models."""
 
+from advbg.backgrounds import BackgroundSource, Photographs, TrainableSource
+from advbg.compositing import CompositeParameters
+from advbg.masks import PaperObjective, SufficiencyNecessity
+from advbg.schedule import Phase, Schedule
+from advbg.wrapper import AdversarialBackground, Attachment, attach
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AdversarialBackground",
+    "Attachment",
+    "BackgroundSource",
+    "CompositeParameters",
+    "PaperObjective",
+    "Phase",
+    "Photographs",
+    "Schedule",
+    "SufficiencyNecessity",
+    "TrainableSource",
+    "__version__",
+    "attach",
+]

@@ -1,0 +1,96 @@
+"""Photographs as backgrounds (the paper's "real backgrounds")."""
+
+from pathlib import Path
+
+import torch
+import torchvision.transforms.v2.functional as transforms
+from jaxtyping import Float
+from PIL import Image, ImageOps
+from torch import Tensor
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+
+
+class Photographs:
+    """Random crops of the photographs in a folder, read when they are drawn.
+
+    Args:
+        folder: searched with its sub-folders for images (jpg, png, bmp, webp, tif).
+
+    Raises:
+        NotADirectoryError: where `folder` is none.
+        ValueError: where there is no image in it.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.files = list_images(folder)
+
+    def sample(
+        self, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> Float[Tensor, "count channel height width"]:
+        """Crop photographs: each a random file, a random square of half to all of its shorter side.
+
+        Monochrome images get grey crops; other numbers of channels than 1 and 3 repeat the colours in turn.
+
+        Raises:
+            ValueError: where a file cannot be read as an image; it is named.
+        """
+        draws = torch.rand((count, 4), generator=generator, device=generator.device).cpu()
+        return torch.stack([self._crop(draw, shape) for draw in draws]).to(generator.device)
+
+    def _crop(self, draw: Tensor, shape: tuple[int, int, int]) -> Tensor:
+        channels, height, width = shape
+        which, scale, down, right = draw.tolist()
+        photograph = read_image(self.files[int(which * len(self.files))], channels)
+        tall, wide = photograph.shape[-2:]
+        # The largest crop of the images' proportions that fits, then half to all of it.
+        factor = min(tall / height, wide / width) * (0.5 + scale / 2)
+        rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+        top, left = round(down * (tall - rows)), round(right * (wide - columns))
+        return transforms.resized_crop(photograph, top, left, rows, columns, [height, width], antialias=True)
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """Find the images in a folder and its sub-folders.
+
+    Args:
+        folder: where to look; hidden files are passed over.
+
+    Returns:
+        Their paths in alphabetical order, at least one.
+
+    Raises:
+        NotADirectoryError: where `folder` is none.
+        ValueError: where there is no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"`folder` (={str(folder)!r}) is not a directory")
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    if not files:
+        raise ValueError(f"`folder` (={str(folder)!r}) has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+    return files
+
+
+def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width"]:
+    """Read an image upright.
+
+    Args:
+        path: the file.
+        channels: 1 for grey, otherwise colour, repeated in turn up to this number.
+
+    Returns:
+        Pixels in [0, 1], float32.
+
+    Raises:
+        ValueError: where the file cannot be read as an image; it is named.
+    """
+    try:
+        with Image.open(path) as file:
+            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read as an image: {error}") from error
+    pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
+    return pixels[[channel % len(pixels) for channel in range(channels)]]

@@ -1,0 +1,155 @@
+"""A population of small, short-lived background generators."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from advbg.backgrounds.protocol import TrainableSource
+
+# (how often the noise is doubled in size, tiles a side): from blobs to single pixels, whole and as mosaics.
+SPECIES = ((3, 1), (2, 1), (1, 1), (0, 1), (2, 2), (1, 4))
+
+# Optimiser steps from birth to death. Longer lives cycle: the model forgets what an adversary left behind.
+LIFETIME = 40
+
+_LATENT_CHANNELS = 4
+_HIDDEN_CHANNELS = 16
+_BRIGHTNESS_SPREAD = 1.5
+_LARGEST_SIDE = 64
+
+
+class BackgroundGenerator(nn.Module):
+    """One small convolutional generator from noise to backgrounds.
+
+    Each image is standardised before the sigmoid and gets a contrast and a brightness of its own, so that no training
+    can turn the generator flat, black or white.
+
+    Args:
+        channels: channels of the backgrounds.
+        doublings: how often nearest up-sampling doubles the noise, 0 or more; 0 varies from pixel to pixel.
+        tiles: the background is a mosaic of `tiles` x `tiles` pieces, each from its own noise.
+    """
+
+    def __init__(self, channels: int, doublings: int, tiles: int) -> None:
+        super().__init__()
+        self.channels, self.doublings, self.tiles = channels, doublings, tiles
+        inputs = [_LATENT_CHANNELS] + [_HIDDEN_CHANNELS] * doublings
+        self.convolutions = nn.ModuleList(nn.Conv2d(count, _HIDDEN_CHANNELS, 3, padding=1) for count in inputs)
+        self.head = nn.Conv2d(_HIDDEN_CHANNELS, channels, 1)
+
+    @torch.no_grad()
+    def be_born(self, generator: torch.Generator) -> None:
+        """Draw all weights anew."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+                nn.init.normal_(module.bias, std=0.1, generator=generator)  # pyright: ignore[reportArgumentType]
+
+    def forward(
+        self, count: int, height: int, width: int, generator: torch.Generator
+    ) -> Float[Tensor, "count channel height width"]:
+        """Make backgrounds in [0, 1]."""
+
+        def draw(*shape: int) -> Tensor:
+            return torch.randn(shape, generator=generator, device=generator.device)
+
+        tiles, coarse = self.tiles, self.tiles * 2**self.doublings
+        rows, columns = math.ceil(height / coarse), math.ceil(width / coarse)
+        features = draw(count * tiles**2, _LATENT_CHANNELS, rows, columns)
+        features = F.leaky_relu(self.convolutions[0](features), 0.2)
+        for convolution in self.convolutions[1:]:
+            features = F.leaky_relu(convolution(F.interpolate(features, scale_factor=2)), 0.2)
+        mosaic = join_tiles(self.head(features), tiles)[..., :height, :width]
+        variance, mean = torch.var_mean(mosaic, dim=(1, 2, 3), keepdim=True, correction=0)
+        standardised = (mosaic - mean) * torch.rsqrt(variance + 1e-6)
+        contrast = 10 ** (2 * torch.rand((count, 1, 1, 1), generator=generator, device=generator.device) - 1)
+        brightness = _BRIGHTNESS_SPREAD * draw(count, self.channels, 1, 1)
+        return torch.sigmoid(contrast * standardised + brightness)
+
+
+class GeneratorPopulation(TrainableSource):
+    """The default source: generators of several kinds that are born, climb the loss and die in turn.
+
+    One generator trained for long turns flat or white, or runs in circles with the model; a population of short lives
+    stays diverse (`docs/` has the figures). Each image of a batch comes from another member.
+
+    Args:
+        channels: channels of the backgrounds.
+        generator: draws the first weights.
+        species: pairs of (doublings, tiles), one for each member.
+        lifetime: optimiser steps from birth to death; births are spread evenly over it.
+        trained: whether the members climb. Otherwise they only live and die: the `random` source.
+        learning_rate: Adam's.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        generator: torch.Generator,
+        *,
+        species: Sequence[tuple[int, int]] = SPECIES,
+        lifetime: int = LIFETIME,
+        trained: bool = True,
+        learning_rate: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        if lifetime < 1:
+            raise ValueError(f"`lifetime` (={lifetime}) must be 1 step or more")
+        self.lifetime, self.learning_rate = lifetime, learning_rate
+        self.members = nn.ModuleList(BackgroundGenerator(channels, *kind) for kind in species)
+        for member in self.members:
+            member.be_born(generator)  # pyright: ignore[reportCallIssue]
+        self.requires_grad_(trained)
+        self.age = 0
+
+    def get_extra_state(self) -> dict[str, int]:
+        """What a state dict keeps beside the weights: the optimiser steps lived through."""
+        return {"age": self.age}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        """Take the age from a state dict."""
+        self.age = state["age"]
+
+    def sample(
+        self, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> Float[Tensor, "count channel height width"]:
+        """Make backgrounds in [0, 1], shared out evenly over the members.
+
+        Images over 64 pixels a side get backgrounds made at up to 64 and enlarged.
+        """
+        _, height, width = shape
+        shrink = max(1.0, max(height, width) / _LARGEST_SIDE)
+        rows, columns = math.ceil(height / shrink), math.ceil(width / shrink)
+        # Another member begins in every step, so that batches smaller than the population reach all of them.
+        order = [(place + self.age) % len(self.members) for place in range(len(self.members))]
+        shares = [len(range(place, count, len(order))) for place in range(len(order))]
+        made = [
+            self.members[index](share, rows, columns, generator)
+            for index, share in zip(order, shares, strict=True)
+            if share
+        ]
+        backgrounds = torch.cat(made)
+        return backgrounds if shrink == 1 else F.interpolate(backgrounds, size=(height, width), mode="bilinear")
+
+    def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
+        """Let every member whose time has come be born anew."""
+        self.age += 1
+        born = []
+        for index, member in enumerate(self.members):
+            if (self.age + index * self.lifetime // len(self.members)) % self.lifetime == 0:
+                member.be_born(generator)  # pyright: ignore[reportCallIssue]
+                born.extend(member.parameters())
+        return born
+
+
+def join_tiles(pieces: Tensor, tiles: int) -> Tensor:
+    """Lay `tiles` x `tiles` consecutive pieces out as one image."""
+    if tiles == 1:
+        return pieces
+    count, channels, rows, columns = pieces.shape
+    grid = pieces.view(count // tiles**2, tiles, tiles, channels, rows, columns)
+    return grid.permute(0, 3, 1, 4, 2, 5).reshape(count // tiles**2, channels, tiles * rows, tiles * columns)

@@ -1,0 +1,282 @@
+"""What trains beside a model: its mask generator and its background source, with their own optimisers and state."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.distributed
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from advbg.backgrounds import TrainableSource, make_source
+from advbg.compositing import CompositeParameters, composite, widen
+from advbg.masks import binarize, check_mask, make_mask_generator
+from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
+from advbg.max_step import reverse_gradient
+from advbg.optimization import descend, evaluating, make_optimizer, trainable_parameters
+from advbg.options import Options
+from advbg.pixel_space import PixelSpace
+from advbg.schedule import Phase
+
+
+class Companions(nn.Module):
+    """The mask generator, the background source, their optimisers, the step count and the random state.
+
+    They are built with the first batch, whose shape they take. `state_dict()` holds all of it: a run that loads it
+    goes on bit for bit on the CPU.
+
+    Args:
+        pixel_space: the normalisation of the model's input.
+        options: the choices.
+        device: where the model lies; `to()` moves the companions as any module.
+
+    Attributes:
+        step_count: steps of the model's optimiser so far.
+        masks_given: whether masks came with the images, so that none have to be learned.
+        image_shape: channels, height and width of the first batch, or None before it.
+        attached: whether an optimiser steps the companions.
+        given: what `Attachment.given` says about the next images.
+        learning: whether the model is being called for the mask generator's sake, not by the user.
+    """
+
+    def __init__(self, pixel_space: PixelSpace, options: Options, device: torch.device) -> None:
+        super().__init__()
+        self.pixel_space, self.options = pixel_space, options
+        self.step_count = 0
+        self.masks_given = False
+        self.attached = False
+        self.given: dict[str, Any] = {}
+        self.learning = False
+        self.image_shape: tuple[int, int, int] | None = None
+        self.device = device
+
+    @property
+    def phase(self) -> Phase:
+        """The current phase: `classifier`, `mask` or `adversarial`."""
+        nothing_to_learn = self.masks_given or not self._masks_are_learned()
+        return self.options.schedule.phase(self.step_count, masks_given=nothing_to_learn)
+
+    def forward(
+        self,
+        model: nn.Module,
+        call: Callable[[Tensor], Any],
+        images: Float[Tensor, "batch channel height width"],
+        mask: Tensor | None = None,
+        targets: Any | None = None,
+        params: CompositeParameters | None = None,
+    ) -> Float[Tensor, "batch channel height width"]:
+        """Do the phase's work and say which images the model shall see.
+
+        Args:
+            model: held in evaluation mode while masks are learned.
+            call: calls it on images; used in the mask phase only.
+            images: the model's input.
+            mask: the foreground where it is known, as `check_mask` takes it.
+            targets: for the mask objective.
+            params: draws to replay instead of new ones; they make no max step.
+
+        Returns:
+            The images themselves or composites, of the same shape, dtype and layout.
+        """
+        self.build(images)
+        if mask is not None:
+            mask = check_mask(mask, images)
+            self.masks_given = True
+        if params is None:
+            if self.phase == "mask" and torch.is_grad_enabled():
+                self._learn_masks(model, call, images, targets)
+            if self.phase != "adversarial":
+                return images
+            params = self.draw(images)
+        foreground = self.foreground(images, mask=mask, params=params)
+        return composite(images, foreground, params.backgrounds, params.composited, self.pixel_space)
+
+    def draw(self, images: Float[Tensor, "batch channel height width"]) -> CompositeParameters:
+        """Draw what the current phase composites these images with; before the adversarial phase, nothing.
+
+        Args:
+            images: the model's input; only its shape and device matter.
+
+        Returns:
+            Draws whose backgrounds carry the reversed gradient where the source can be trained.
+        """
+        self.build(images)
+        count, *shape = images.shape
+        if self.phase != "adversarial":
+            nothing = torch.zeros(count, dtype=torch.int64, device=images.device)
+            return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
+        with torch.autocast(images.device.type, enabled=False):
+            backgrounds = self.source.sample(count, (shape[0], shape[1], shape[2]), self.generator)
+        if backgrounds.shape != images.shape:
+            raise ValueError(
+                f"{type(self.source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)} for "
+                f"`images` of shape {tuple(images.shape)}"
+            )
+        if backgrounds.requires_grad:
+            backgrounds = reverse_gradient(backgrounds)
+        chance = torch.rand(count, generator=self.generator, device=images.device)
+        halo = torch.randint(self._largest_halo(images) + 1, (count,), generator=self.generator, device=images.device)
+        return CompositeParameters(backgrounds, chance >= self.options.clean_share, halo)
+
+    @torch.no_grad()
+    def soft_mask(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 rows columns"]:
+        """The mask generator's own output in [0, 1], at most 64 pixels a side."""
+        self.build(images)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.mask_generator(reduce_to_mask_size(self.pixel_space.to_pixels(images)))
+
+    @torch.no_grad()
+    def foreground(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        *,
+        mask: Float[Tensor, "batch 1 height width"] | None = None,
+        params: CompositeParameters | None = None,
+    ) -> Float[Tensor, "batch 1 height width"]:
+        """The mask that images are composited with: given, or learned and binarised; then widened by its halo."""
+        full = mask if mask is not None else binarize(self.soft_mask(images), self.options.binarization)
+        size = images.shape[-2:]
+        if params is None:
+            return enlarge(full, size)
+        small = reduce_to_mask_size(full)
+        wide = enlarge(widen(small, params.halo, self._largest_halo(images)), size)
+        if small is full:
+            return wide
+        # A given mask of a large image keeps its own edges where it is not widened.
+        return torch.where((params.halo > 0)[:, None, None, None], torch.maximum(wide, full), full)
+
+    def step(self) -> None:
+        """Step the companions after a step of the model's optimiser; `attach` calls it."""
+        if self.image_shape is not None:
+            if self.phase == "mask":
+                descend(self.mask_optimizer)
+            elif self.phase == "adversarial":
+                descend(self.background_optimizer)
+                self._advance_source()
+        self.step_count += 1
+
+    def _advance_source(self) -> None:
+        if not isinstance(self.source, TrainableSource):
+            return
+        for parameter in self.source.advance(self.generator):
+            if self.background_optimizer is not None:
+                self.background_optimizer.state.pop(parameter, None)
+
+    def build(self, images: Float[Tensor, "batch channel height width"]) -> None:
+        """Make the companions for images of this shape; nothing where that has been done.
+
+        Raises:
+            ValueError: where `images` is no batch of images, does not fit the image statistics, or has other channels
+                than the first batch.
+        """
+        if images.ndim != 4 or not images.is_floating_point():
+            raise ValueError(
+                f"`images` must be a float tensor of shape (batch, channels, height, width), got {images.dtype} of "
+                f"shape {tuple(images.shape)}"
+            )
+        if self.image_shape is None:
+            self.pixel_space.check(images)
+            channels, height, width = images.shape[1:]
+            self.device = images.device
+            self._build((channels, height, width))
+        elif images.shape[1] != self.image_shape[0]:
+            raise ValueError(
+                f"`images` of shape {tuple(images.shape)} have {images.shape[1]} channels, but the companions were "
+                f"built for {self.image_shape[0]}"
+            )
+
+    def _build(self, shape: tuple[int, int, int]) -> None:
+        options, device = self.options, self.device
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        with torch.random.fork_rng(devices=[]):
+            # The same masks on every rank, other backgrounds.
+            torch.manual_seed(options.seed)
+            generator = make_mask_generator(options.mask_generator, shape)
+        self.mask_generator = generator.to(device) if isinstance(generator, nn.Module) else generator
+        self.generator = torch.Generator(device).manual_seed(options.seed + rank)
+        source = options.background
+        if isinstance(source, str):
+            source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank))
+        self.source = source.to(device) if isinstance(source, nn.Module) else source
+        self.mask_optimizer = make_optimizer(self.mask_generator)
+        self.background_optimizer = make_optimizer(self.source)
+        self.image_shape = shape
+
+    def _learn_masks(
+        self, model: nn.Module, call: Callable[[Tensor], Any], images: Tensor, targets: Any | None
+    ) -> None:
+        """Add this batch's gradient to the mask generator's, and to nothing else."""
+        parameters = trainable_parameters(self.mask_generator)
+        images = images.detach()
+        self.learning = True
+        try:
+            # In full precision, since this loss has no GradScaler of its own.
+            with torch.autocast(images.device.type, enabled=False):
+                pixels = self.pixel_space.to_pixels(images)
+                mask = enlarge(self.mask_generator(reduce_to_mask_size(pixels)), images.shape[-2:])
+                with evaluating(model):
+                    loss = self.options.mask_objective(call, images, mask, targets)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        finally:
+            self.learning = False
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    def _masks_are_learned(self) -> bool:
+        choice = self.options.mask_generator
+        return choice in ("unet", "paper") or bool(trainable_parameters(choice))
+
+    def _largest_halo(self, images: Tensor) -> int:
+        return round(min(reduced_size(images)) * self.options.halo)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What a state dict holds beside the weights: steps, optimisers, random state."""
+        if self.image_shape is None:
+            return {"image_shape": None, "step_count": self.step_count, "masks_given": self.masks_given}
+        return {
+            "image_shape": self.image_shape,
+            "step_count": self.step_count,
+            "masks_given": self.masks_given,
+            "generator": self.generator.get_state(),
+            "optimizers": [optimizer and optimizer.state_dict() for optimizer in self._optimizers()],
+        }
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Take steps, optimisers and random state from a state dict."""
+        self.step_count, self.masks_given = state["step_count"], state["masks_given"]
+        if state["image_shape"] is None:
+            return
+        self.generator.set_state(state["generator"])
+        for optimizer, saved in zip(self._optimizers(), state["optimizers"], strict=True):
+            if optimizer is not None:
+                optimizer.load_state_dict(saved)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Go on where another run was saved; builds what the first batch would have built.
+
+        Args:
+            state_dict: from `state_dict()` of companions with the same options.
+            strict: as for any module.
+            assign: as for any module.
+
+        Raises:
+            RuntimeError: where the saved companions are of another kind or shape.
+        """
+        extra = state_dict.get("_extra_state")
+        if not isinstance(extra, Mapping) or "image_shape" not in extra:
+            raise RuntimeError("`state_dict` is not from `companions.state_dict()`: it has no `_extra_state`")
+        if extra["image_shape"] is not None and self.image_shape is None:
+            self._build(tuple(extra["image_shape"]))
+        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Companions":
+        """Follow the model to another device, but stay in float32 whatever becomes of the model."""
+        device = fn(torch.empty(0, device=self.device)).device
+        if device != self.device and self.image_shape is not None:
+            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
+        self.device = device
+        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
+
+    def _optimizers(self) -> tuple[torch.optim.Optimizer | None, torch.optim.Optimizer | None]:
+        return self.mask_optimizer, self.background_optimizer

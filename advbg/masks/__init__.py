@@ -1,0 +1,57 @@
+"""Mask generators, their objectives, and masks that need none."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from advbg.masks.binarization import Binarization, binarize
+from advbg.masks.given import check_mask, nonzero_mask
+from advbg.masks.objectives import MaskObjective, PaperObjective, SufficiencyNecessity
+from advbg.masks.unet import PaperUNet, UNet
+
+# Named mask generators.
+MASK_GENERATOR_NAMES = ("unet", "paper", "nonzero")
+
+
+def make_mask_generator(
+    choice: str | Callable[[Tensor], Tensor], shape: tuple[int, int, int]
+) -> Callable[[Tensor], Tensor]:
+    """Make a mask generator by its name.
+
+    Args:
+        choice: one of `MASK_GENERATOR_NAMES`, or anything from pixels in [0, 1] to masks in [0, 1], which is returned
+            as it is.
+        shape: channels, height and width of the images.
+
+    Raises:
+        ValueError: where the name is none of these.
+        TypeError: where the choice is neither a name nor callable.
+    """
+    if choice == "unet":
+        return UNet.for_size(*shape)
+    if choice == "paper":
+        return PaperUNet.for_size(*shape)
+    if choice == "nonzero":
+        return nonzero_mask
+    if isinstance(choice, str):
+        raise ValueError(
+            f"`mask_generator` (={choice!r}) must be one of {', '.join(MASK_GENERATOR_NAMES)}, or a module of your own"
+        )
+    if not callable(choice):
+        raise TypeError(f"`mask_generator` (={choice!r}) must map pixels to masks")
+    return choice
+
+
+__all__ = [
+    "MASK_GENERATOR_NAMES",
+    "Binarization",
+    "MaskObjective",
+    "PaperObjective",
+    "PaperUNet",
+    "SufficiencyNecessity",
+    "UNet",
+    "binarize",
+    "check_mask",
+    "make_mask_generator",
+    "nonzero_mask",
+]

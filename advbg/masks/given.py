@@ -1,0 +1,57 @@
+"""Masks that nobody has to learn."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def nonzero_mask(
+    pixels: Float[Tensor, "batch channel height width"],
+) -> Float[Tensor, "batch 1 height width"]:
+    """The paper's heuristic for digits and garments: every pixel above 0 in any channel is foreground.
+
+    Args:
+        pixels: images in [0, 1] on a black background.
+
+    Returns:
+        Masks of zeros and ones.
+    """
+    return (pixels > 0).any(dim=1, keepdim=True).to(pixels.dtype)
+
+
+def check_mask(
+    mask: Tensor, images: Float[Tensor, "batch channel height width"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """Check a mask that came with its images and bring it into shape.
+
+    Args:
+        mask: foreground as bool, or float in [0, 1], of shape (batch, height, width) or (batch, 1, height, width). A
+            bool mask spares the GPU the look at its values.
+        images: the images that it belongs to.
+
+    Returns:
+        The mask as float32 with a channel.
+
+    Raises:
+        ValueError: where shape, dtype or range is another.
+    """
+    if mask.ndim == 3:
+        mask = mask[:, None]
+    batch, _, height, width = images.shape
+    if tuple(mask.shape) != (batch, 1, height, width):
+        raise ValueError(
+            f"`mask` has shape {tuple(mask.shape)}, but `images` of shape {tuple(images.shape)} need "
+            f"{(batch, 1, height, width)} or {(batch, height, width)}"
+        )
+    return _check_values(mask)
+
+
+def _check_values(mask: Bool[Tensor, "..."] | Float[Tensor, "..."] | Tensor) -> Tensor:
+    if mask.dtype == torch.bool:
+        return mask.float()
+    if not mask.is_floating_point():
+        raise ValueError(f"`mask` has dtype {mask.dtype}, expected bool or a float in [0, 1]")
+    low, high = (value.item() for value in torch.aminmax(mask))
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"`mask` ranges over [{low:.3g}, {high:.3g}], expected [0, 1]")
+    return mask.float()

@@ -1,0 +1,178 @@
+"""What makes a mask good: it keeps the answer, and nothing of the answer is left outside of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import kornia
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+Model = Callable[[Tensor], Any]
+
+
+class MaskObjective(Protocol):
+    """A loss for the mask generator."""
+
+    def __call__(
+        self,
+        model: Model,
+        images: Float[Tensor, "batch channel height width"],
+        mask: Float[Tensor, "batch 1 height width"],
+        targets: Any | None,
+    ) -> Float[Tensor, ""]:
+        """Rate masks; lower is better.
+
+        Args:
+            model: the model in evaluation mode; no gradient reaches its parameters.
+            images: the model's input.
+            mask: foreground in [0, 1], from the mask generator.
+            targets: what the wrapper was given as `targets`, or None.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class SufficiencyNecessity:
+    """The default: the smallest mask that keeps the model's response and leaves none of it outside.
+
+    Let `x` be an image, `c` its studio colour (the median of its outermost pixels) and `m` its mask. The object alone,
+    `x m + c (1 - m)`, must get the response of the whole image (sufficiency); the scene without it,
+    `x (1 - m) + c m`, the response of the empty studio (necessity). Both are distances between outputs in units of
+    the distance between the image's and the empty studio's, so that no weight depends on the data set, the number of
+    classes or the kind of output; the object's area follows from the data.
+
+    Args:
+        area: weight of the mask's mean.
+        smoothness: weight of its total variation (0.1 in the paper).
+    """
+
+    area: float = 1.0
+    smoothness: float = 0.1
+
+    def __call__(
+        self,
+        model: Model,
+        images: Float[Tensor, "batch channel height width"],
+        mask: Float[Tensor, "batch 1 height width"],
+        targets: Any | None = None,
+    ) -> Float[Tensor, ""]:
+        """Rate masks; `targets` are not needed."""
+        mask_there = mask.to(images.dtype)
+        studio = studio_color(images)
+        with torch.no_grad():
+            whole = output_tensors(model(images), len(images))
+            empty = output_tensors(model(studio.expand_as(images)), len(images))
+        kept = output_tensors(model(images * mask_there + studio * (1 - mask_there)), len(images))
+        left = output_tensors(model(images * (1 - mask_there) + studio * mask_there), len(images))
+        sufficiency = relative_distance(kept, whole, empty)
+        necessity = relative_distance(left, empty, whole)
+        penalties = self.area * mask.mean() + self.smoothness * mean_total_variation(mask)
+        return sufficiency + necessity + penalties
+
+
+@dataclass(frozen=True)
+class PaperObjective:
+    """The paper's: the loss on the masked image, a hinge on the area, total variation (section III-B).
+
+    Args:
+        area: share of the pixels that the hinge leaves free, in (0, 1).
+        smoothness: weight of the total variation.
+        criterion: `criterion(outputs, targets)`, used where the wrapper is given targets. Without targets, the
+            outputs are compared with those of the whole image.
+    """
+
+    area: float = 0.2
+    smoothness: float = 0.1
+    criterion: Callable[[Any, Any], Tensor] = F.cross_entropy
+
+    def __call__(
+        self,
+        model: Model,
+        images: Float[Tensor, "batch channel height width"],
+        mask: Float[Tensor, "batch 1 height width"],
+        targets: Any | None = None,
+    ) -> Float[Tensor, ""]:
+        """Rate masks, by the targets where there are some."""
+        outputs = model(images * mask.to(images.dtype))
+        if targets is not None:
+            loss = self.criterion(outputs, targets)
+        else:
+            with torch.no_grad():
+                whole = model(images)
+            expected = output_tensors(whole, len(images))
+            zeros = [torch.zeros_like(tensor) for tensor in expected]
+            loss = relative_distance(output_tensors(outputs, len(images)), expected, zeros)
+        hinge = F.relu(mask.mean(dim=(1, 2, 3)) - self.area).mean()
+        return loss + hinge + self.smoothness * mean_total_variation(mask)
+
+
+def studio_color(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel 1 1"]:
+    """The median of the outermost pixels of each image and channel."""
+    top_and_bottom = images[:, :, [0, -1], :].flatten(2)
+    left_and_right = images[:, :, 1:-1, [0, -1]].flatten(2)
+    frame = torch.cat([top_and_bottom, left_and_right], dim=2).float()
+    return frame.median(dim=2).values[:, :, None, None].to(images.dtype)
+
+
+def mean_total_variation(mask: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, ""]:
+    """The mean absolute step between neighbours, over rows plus over columns."""
+    return kornia.losses.total_variation(mask, reduction="mean").mean()
+
+
+def output_tensors(outputs: Any, batch_size: int) -> list[Float[Tensor, "batch features"]]:
+    """Find what can be compared in a model's outputs: floating tensors with one entry for each image.
+
+    Args:
+        outputs: a tensor, or tensors in tuples, lists and mappings (such as a `ModelOutput`).
+        batch_size: number of images.
+
+    Returns:
+        The tensors in float32, flattened after the batch dimension.
+
+    Raises:
+        TypeError: where there is none.
+    """
+    found = [
+        tensor.flatten(1).float() if tensor.ndim > 1 else tensor[:, None].float()
+        for tensor in _tensors(outputs)
+        if tensor.is_floating_point() and tensor.ndim > 0 and len(tensor) == batch_size
+    ]
+    if not found:
+        raise TypeError(
+            f"the model returned {type(outputs).__name__} without a floating tensor of {batch_size} rows: masks "
+            "cannot be learned from it; pass `mask=` or another `mask_objective`"
+        )
+    return found
+
+
+def relative_distance(outputs: list[Tensor], expected: list[Tensor], other: list[Tensor]) -> Float[Tensor, ""]:
+    """How far outputs are from what was expected, in units of how far that is from something else.
+
+    Args:
+        outputs: tensors of shape (batch, features), one for each output of the model.
+        expected: likewise.
+        other: likewise; the distance between `expected` and `other` is the unit.
+
+    Returns:
+        The mean over the outputs of the ratio of the batch's mean Euclidean distances.
+    """
+    ratios = []
+    for output, goal, elsewhere in zip(outputs, expected, other, strict=True):
+        distance = torch.linalg.vector_norm(output - goal, dim=1).mean()
+        unit = torch.linalg.vector_norm(goal - elsewhere, dim=1).mean()
+        # A model that answers everything alike has unit 0 and every mask at distance 0.
+        ratios.append(distance / unit.clamp_min(torch.finfo(unit.dtype).tiny))
+    return torch.stack(ratios).mean()
+
+
+def _tensors(outputs: Any) -> list[Tensor]:
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, Mapping):
+        outputs = list(outputs.values())
+    if isinstance(outputs, Sequence) and not isinstance(outputs, str):
+        return [tensor for output in outputs for tensor in _tensors(output)]
+    return []

@@ -1,0 +1,57 @@
+"""How the companions learn: their own optimisers, apart from the model's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+_GRADIENT_NORM = 1.0
+
+
+def trainable_parameters(part: object) -> list[nn.Parameter]:
+    """The parameters of a part that learns; none for a plain function."""
+    if not isinstance(part, nn.Module):
+        return []
+    return [parameter for parameter in part.parameters() if parameter.requires_grad]
+
+
+def make_optimizer(part: object) -> torch.optim.Optimizer | None:
+    """Adam at the part's own `learning_rate` (1e-3 where it has none), or None where nothing learns."""
+    parameters = trainable_parameters(part)
+    return torch.optim.Adam(parameters, lr=getattr(part, "learning_rate", 1e-3)) if parameters else None
+
+
+def descend(optimizer: torch.optim.Optimizer | None) -> None:
+    """Take one clipped step and clear the gradients; a gradient that is not finite counts as zero.
+
+    Nothing here waits for the GPU.
+
+    Args:
+        optimizer: from `make_optimizer`; None takes no step.
+    """
+    if optimizer is None:
+        return
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return
+    finite = torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+    for gradient in gradients:
+        gradient.copy_(torch.where(finite, gradient, 0.0))
+    torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
+    optimizer.step()
+    optimizer.zero_grad()
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold every module of a model in evaluation mode, without calling anybody's `train()`."""
+    training = [module for module in model.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,39 @@
+"""What can be chosen about the companions, checked before any work is done."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from advbg.backgrounds import SOURCE_NAMES, BackgroundSource
+from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, binarize, make_mask_generator
+from advbg.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that can be chosen about the companions; see `AdversarialBackground` for what each means."""
+
+    schedule: Schedule = field(default_factory=Schedule)
+    clean_share: float = 0.25
+    mask_generator: str | Callable[[Tensor], Tensor] = "unet"
+    mask_objective: MaskObjective = field(default_factory=SufficiencyNecessity)
+    binarization: Binarization = "otsu"
+    halo: float = 1 / 16
+    background: str | BackgroundSource = "adversarial"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("clean_share", "halo"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
+        if isinstance(self.background, str) and self.background not in SOURCE_NAMES:
+            raise ValueError(
+                f"`background` (={self.background!r}) must be one of {', '.join(SOURCE_NAMES)}, or a source of your own"
+            )
+        if not isinstance(self.background, str) and not isinstance(self.background, BackgroundSource):
+            raise TypeError(f"`background` (={self.background!r}) must have a method `sample(count, shape, generator)`")
+        # Raises where the name or the method is unknown.
+        make_mask_generator(self.mask_generator, (1, 8, 8))
+        binarize(torch.zeros(1, 1, 1, 1), self.binarization)

@@ -1,0 +1,119 @@
+"""Where a model's input lies: the one place that knows how images were normalised."""
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import kornia
+import torch
+from jaxtyping import Float
+from timm.data.config import resolve_data_config
+from torch import Tensor, nn
+
+# Interpolation and augmentation overshoot a little; a wrong mean or std overshoots by far more.
+_OVERSHOOT = 0.05
+
+
+@dataclass(frozen=True)
+class PixelSpace:
+    """The affine map between a model's input and pixels in [0, 1].
+
+    A model's input is `(pixels - mean) / std` for each channel. Backgrounds are made as pixels and enter the model's
+    input through this map, so that they cover its whole range.
+
+    Args:
+        mean: one number for each channel, or a single one for all of them, in pixel units.
+        std: likewise, above 0.
+        source: where the numbers come from, for messages.
+
+    Raises:
+        ValueError: where `mean` and `std` differ in length, are not finite, or `std` is not above 0.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    source: str = "default"
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ValueError(f"`mean` (={self.mean}) and `std` (={self.std}) must have the same number of channels")
+        if not all(math.isfinite(value) for value in self.mean):
+            raise ValueError(f"`mean` (={self.mean}) must be finite")
+        if not all(math.isfinite(value) and value > 0 for value in self.std):
+            raise ValueError(f"`std` (={self.std}) must be finite and above 0")
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+    ) -> "PixelSpace":
+        """Take the statistics from the arguments, else from timm's `pretrained_cfg`, else pixels in [0, 1].
+
+        Args:
+            model: the model, asked for `pretrained_cfg` where `mean` and `std` are not given.
+            mean: per-channel mean of the normalisation the images went through, in pixel units in [0, 1].
+            std: per-channel standard deviation of that normalisation.
+
+        Raises:
+            ValueError: where only one of `mean` and `std` is given, or they do not fit each other.
+        """
+        if (mean is None) != (std is None):
+            raise ValueError(f"`mean` (={mean!r}) and `std` (={std!r}) must be given together")
+        if mean is not None and std is not None:
+            return cls(_as_tuple(mean), _as_tuple(std), "arguments")
+        if getattr(model, "pretrained_cfg", None):
+            config = resolve_data_config({}, model=model)
+            return cls(_as_tuple(config["mean"]), _as_tuple(config["std"]), "pretrained_cfg")
+        return cls()
+
+    def to_pixels(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "..."]:
+        """Undo the normalisation: float32 pixels in [0, 1] of the images' shape and memory layout."""
+        mean, std = self._statistics(images)
+        return kornia.enhance.denormalize(images.float(), mean, std)
+
+    def from_pixels(self, pixels: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "..."]:
+        """Normalise pixels in [0, 1] as the model's input is."""
+        mean, std = self._statistics(pixels)
+        return kornia.enhance.normalize(pixels, mean, std)
+
+    def check(self, images: Float[Tensor, "batch channel height width"]) -> None:
+        """Look once whether images can come from this space.
+
+        Args:
+            images: a batch of the model's input.
+
+        Raises:
+            ValueError: where the channels differ from the statistics', a value is not finite, or pixels lie outside
+                [0, 1].
+        """
+        if len(self.mean) not in (1, images.shape[1]):
+            raise ValueError(
+                f"`mean` (={self.mean}, from {self.source}) has {len(self.mean)} channels, but `images` has "
+                f"{images.shape[1]} (shape {tuple(images.shape)})"
+            )
+        low, high = (value.item() for value in torch.aminmax(self.to_pixels(images.detach())))
+        if not -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:
+            raise ValueError(
+                f"`images` range over [{images.min().item():.3g}, {images.max().item():.3g}], which `mean` "
+                f"(={self.mean}) and `std` (={self.std}, from {self.source}) map to pixels in [{low:.3g}, {high:.3g}] "
+                "instead of [0, 1]: pass the `mean` and `std` that the images were normalised with"
+            )
+        if self.source == "pretrained_cfg" and self.mean != (0.0,) * len(self.mean) and images.min().item() == 0.0:
+            warnings.warn(
+                f"`images` have a smallest value of exactly 0, as if not normalised, but the model's `pretrained_cfg` "
+                f"says mean {self.mean} and std {self.std}: pass `mean` and `std` if that is not what you train with",
+                stacklevel=2,
+            )
+
+    def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        options = {"device": images.device, "dtype": torch.float32}
+        channels = images.shape[1]
+        mean, std = torch.tensor(self.mean, **options), torch.tensor(self.std, **options)
+        return mean.expand(channels), std.expand(channels)
+
+
+def _as_tuple(values: float | Sequence[float]) -> tuple[float, ...]:
+    return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)

@@ -1,0 +1,282 @@
+"""The two ways in: a model that is wrapped, and a model that is only attached to."""
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from advbg.backgrounds import BackgroundSource
+from advbg.companions import Companions
+from advbg.compositing import CompositeParameters
+from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity
+from advbg.options import Options
+from advbg.pixel_space import PixelSpace
+from advbg.schedule import Phase, Schedule
+
+
+class AdversarialBackground(nn.Module):
+    """A model that learns to ignore backgrounds: `min over (f, f_m) max over f_b of Loss` in the user's own loop.
+
+    In training, `wrapper(images)` is what the phase makes of `model(images)`; in evaluation it is the model, bit for
+    bit. `parameters()` and `state_dict()` are the model's own, with its own names: optimisers, clipping, EMA and
+    checkpoints see nothing else. What learns beside it lives in `companions`, which has its own state.
+
+    Args:
+        model: any module from images of shape (batch, channel, height, width) to outputs.
+        mean: per-channel mean that the images were normalised with, in pixel units. By default the model's
+            `pretrained_cfg` says it (timm), else images are pixels in [0, 1]. The first batch is checked against it.
+        std: likewise.
+        schedule: optimiser steps of the classifier and the mask phase.
+        clean_share: share of each batch that keeps its own background in the adversarial phase, in [0, 1].
+        mask_generator: `unet`, `paper`, `nonzero` (every pixel above 0) or a module from pixels in [0, 1] to masks in
+            [0, 1] of shape (batch, 1, height, width). One without parameters has no mask phase.
+        mask_objective: `SufficiencyNecessity()` by default, `PaperObjective()`, or another `MaskObjective`.
+        binarization: `otsu`, `0.5`, `quantile` or `none`.
+        halo: masks are widened by a random margin of up to this share of the shorter side, in [0, 1], so that the
+            width of a cut-out is no cue.
+        background: `adversarial`, `random`, `paper`, `noise`, `black` or a `BackgroundSource` such as
+            `Photographs(folder)`.
+        seed: of the companions' own random stream; the global one is never touched.
+
+    Raises:
+        TypeError: where `model` is no module, or an argument is of a wrong type.
+        ValueError: where an argument is out of range; the message names it.
+    """
+
+    companions: Companions
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        mean: float | Sequence[float] | None = None,
+        std: float | Sequence[float] | None = None,
+        schedule: Schedule | None = None,
+        clean_share: float = 0.25,
+        mask_generator: str | Callable[[Tensor], Tensor] = "unet",
+        mask_objective: MaskObjective | None = None,
+        binarization: Binarization = "otsu",
+        halo: float = 1 / 16,
+        background: str | BackgroundSource = "adversarial",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"`model` must be an nn.Module, got {type(model).__name__}")
+        options = Options(
+            schedule=schedule or Schedule(),
+            clean_share=clean_share,
+            mask_generator=mask_generator,
+            mask_objective=mask_objective or SufficiencyNecessity(),
+            binarization=binarization,
+            halo=halo,
+            background=background,
+            seed=seed,
+        )
+        self.model = model
+        # Not registered as a child: the companions are no part of the model.
+        self.__dict__["companions"] = Companions(PixelSpace.of(model, mean, std), options, _device(model))
+        self.register_load_state_dict_pre_hook(_add_prefix)
+
+    @property
+    def phase(self) -> Phase:
+        """The current phase: `classifier`, `mask` or `adversarial`."""
+        return self.companions.phase
+
+    def attach(self, optimizer: torch.optim.Optimizer) -> "Attachment":
+        """Let the companions step whenever the model's optimiser has stepped.
+
+        Args:
+            optimizer: the one that trains the model; with several, the one that steps once for each batch.
+
+        Returns:
+            What undoes it: `remove()`.
+
+        Raises:
+            ValueError: where the companions are attached already.
+        """
+        return Attachment(self.companions, optimizer)
+
+    def forward(
+        self,
+        images: Tensor,
+        *args: Any,
+        mask: Tensor | None = None,
+        targets: Any | None = None,
+        params: CompositeParameters | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call the model on the images that the phase wants it to see.
+
+        Args:
+            images: float tensor of shape (batch, channel, height, width), normalised as the model expects.
+            *args: passed on to the model.
+            mask: the foreground where it is known: bool, or float in [0, 1], of shape (batch, height, width) or
+                (batch, 1, height, width). Given masks make the mask phase superfluous, so it is skipped.
+            targets: used by mask objectives that compare with the truth; the default does not.
+            params: draws of `generate_parameters` to replay, in training and in evaluation.
+            **kwargs: passed on to the model.
+
+        Returns:
+            The model's outputs.
+
+        Raises:
+            ValueError: where `images` or `mask` has another shape, dtype or range.
+        """
+        if self.training or params is not None:
+            if self.training and torch.is_grad_enabled() and not self.companions.attached:
+                warnings.warn(
+                    "the wrapper trains without `wrapper.attach(optimizer)`: its phases do not advance", stacklevel=2
+                )
+
+            def call(inputs: Tensor) -> Any:
+                return self.model(inputs, *args, **kwargs)
+
+            images = self.companions(self.model, call, images, mask=mask, targets=targets, params=params)
+        return self.model(images, *args, **kwargs)
+
+    def generate_parameters(self, images: Tensor) -> CompositeParameters:
+        """Draw what `forward(images, params=...)` composites with, to replay it, as rollout and update of RL need.
+
+        Args:
+            images: float tensor of shape (batch, channel, height, width).
+
+        Returns:
+            Draws without a graph. Before the adversarial phase they leave every image as it is.
+        """
+        return self.companions.draw(images).detach()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own state under its own names."""
+        return self.model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load a plain state of the model."""
+        return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
+
+    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
+        """The model's own parameters under its own names."""
+        return self.model.named_parameters(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        """Ask the model for what the wrapper does not have, such as timm's `no_weight_decay`."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            # Protocols such as copying and pickling must find the wrapper's own methods or none.
+            if name.startswith("__"):
+                raise
+            return getattr(super().__getattr__("model"), name)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AdversarialBackground":
+        self.companions._apply(fn)
+        return super()._apply(fn, recurse)
+
+
+class Attachment:
+    """The link between companions and an optimiser, and between them and a model's forward where there is no wrapper.
+
+    Attributes:
+        companions: what trains beside the model.
+        handles: of the hooks that the attachment consists of.
+    """
+
+    def __init__(self, companions: Companions, optimizer: torch.optim.Optimizer) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        if companions.attached:
+            raise ValueError("the companions are attached to an optimizer already: `remove()` that attachment first")
+        self.companions = companions
+        companions.attached = True
+        self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(lambda *_: companions.step())]
+
+    @property
+    def phase(self) -> Phase:
+        """The current phase: `classifier`, `mask` or `adversarial`."""
+        return self.companions.phase
+
+    @contextmanager
+    def given(
+        self,
+        *,
+        mask: Tensor | None = None,
+        targets: Any | None = None,
+        params: CompositeParameters | None = None,
+    ) -> Iterator[None]:
+        """Within the context, the model's forward gets what a wrapper's would: see `AdversarialBackground.forward`."""
+        self.companions.given = {"mask": mask, "targets": targets, "params": params}
+        try:
+            yield
+        finally:
+            self.companions.given = {}
+
+    def remove(self) -> None:
+        """Undo everything: the model and the optimiser are as they were before."""
+        for handle in self.handles:
+            handle.remove()
+        self.companions.attached = False
+
+
+def attach(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    *,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    **options: Any,
+) -> Attachment:
+    """Train a model against backgrounds without wrapping it, for trainers that must see their own model class.
+
+    A forward-pre-hook does what the wrapper's forward does; nothing is registered as a child of the model.
+
+    Args:
+        model: as for `AdversarialBackground`; its forward takes the images first.
+        optimizer: the one that trains it.
+        mean: as for `AdversarialBackground`.
+        std: as for `AdversarialBackground`.
+        **options: the other options of `AdversarialBackground`.
+
+    Returns:
+        The attachment, with `phase`, `companions`, `given(mask=...)` and `remove()`.
+
+    Raises:
+        TypeError: where an argument is unknown or of a wrong type.
+        ValueError: where an argument is out of range; the message names it.
+    """
+    options = {name: value for name, value in options.items() if value is not None}
+    companions = Companions(PixelSpace.of(model, mean, std), Options(**options), _device(model))
+
+    def before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # A copy of the model, such as an EMA, copies its hooks as well; only the model itself is trained.
+        if (
+            module is not model
+            or companions.learning
+            or not (module.training or companions.given.get("params") is not None)
+        ):
+            return None
+        if args:
+            images = companions(module, lambda inputs: module(inputs, *args[1:], **kwargs), args[0], **companions.given)
+            return (images, *args[1:]), kwargs
+        if not kwargs:
+            raise TypeError(f"{type(module).__name__} was called without images")
+        name, images = next(iter(kwargs.items()))
+        images = companions(module, lambda inputs: module(**{**kwargs, name: inputs}), images, **companions.given)
+        return args, {**kwargs, name: images}
+
+    attachment = Attachment(companions, optimizer)
+    attachment.handles.append(model.register_forward_pre_hook(before_forward, with_kwargs=True))
+    return attachment
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
+def _add_prefix(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Where the wrapper is part of a larger module, lead the model's own keys to the model."""
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[f"{prefix}model.{key.removeprefix(prefix)}"] = state_dict.pop(key)
