@@ -37,6 +37,7 @@ class Companions(nn.Module):
         attached: whether an optimiser steps the companions.
         given: what `Attachment.given` says about the next images.
         learning: whether the model is being called for the mask generator's sake, not by the user.
+        mask_loss: of the last batch of the mask phase, or None before it.
     """
 
     def __init__(self, pixel_space: PixelSpace, options: Options, device: torch.device) -> None:
@@ -47,6 +48,7 @@ class Companions(nn.Module):
         self.attached = False
         self.given: dict[str, Any] = {}
         self.learning = False
+        self.mask_loss: Float[Tensor, ""] | None = None
         self.image_shape: tuple[int, int, int] | None = None
         self.device = device
 
@@ -217,6 +219,7 @@ class Companions(nn.Module):
                 with evaluating(model):
                     loss = self.options.mask_objective(call, images, mask, targets)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            self.mask_loss = loss.detach()
         finally:
             self.learning = False
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -231,13 +234,18 @@ class Companions(nn.Module):
         return round(min(reduced_size(images)) * self.options.halo)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What a state dict holds beside the weights: steps, optimisers, random state."""
-        if self.image_shape is None:
-            return {"image_shape": None, "step_count": self.step_count, "masks_given": self.masks_given}
-        return {
+        """What a state dict holds beside the weights: steps, optimisers, random state, and how it was configured."""
+        state = {
             "image_shape": self.image_shape,
             "step_count": self.step_count,
             "masks_given": self.masks_given,
+            "mean": self.pixel_space.mean,
+            "std": self.pixel_space.std,
+            "options": self.options.names(),
+        }
+        if self.image_shape is None:
+            return state
+        return state | {
             "generator": self.generator.get_state(),
             "optimizers": [optimizer and optimizer.state_dict() for optimizer in self._optimizers()],
         }

@@ -37,3 +37,17 @@ class Options:
         # Raises where the name or the method is unknown.
         make_mask_generator(self.mask_generator, (1, 8, 8))
         binarize(torch.zeros(1, 1, 1, 1), self.binarization)
+
+    def names(self) -> dict[str, str | float]:
+        """What a saved state says about the parts: their names, or the class of a part of one's own."""
+        return {
+            "mask_generator": _name(self.mask_generator),
+            "background": _name(self.background),
+            "binarization": self.binarization,
+            "halo": self.halo,
+            "clean_share": self.clean_share,
+        }
+
+
+def _name(part: object) -> str:
+    return part if isinstance(part, str) else getattr(part, "__qualname__", type(part).__qualname__)

@@ -1,0 +1,5 @@
+"""`python -m advbg` is the `advbg` command."""
+
+from advbg.cli import main
+
+main()

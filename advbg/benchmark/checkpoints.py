@@ -1,0 +1,75 @@
+"""Trained classifiers as safetensors, with what is needed to build them again in the header."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+
+from advbg.benchmark.classifier import PaperClassifier
+from advbg.benchmark.files import write_atomically
+
+_HEADER = "advbg"
+
+
+def save_classifier(
+    model: PaperClassifier, path: Path, *, dataset: str, method: str, image_size: int, channels: int, classes: int
+) -> None:
+    """Write a classifier's weights and description.
+
+    Args:
+        model: the classifier.
+        path: of the file, ending in `.safetensors`.
+        dataset: name of what it was trained on.
+        method: name of the row.
+        image_size: of its images, in pixels.
+        channels: of its images.
+        classes: how many it tells apart.
+    """
+    description = {
+        "dataset": dataset,
+        "method": method,
+        "classifier": {"image_size": image_size, "channels": channels, "classes": classes},
+    }
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    with write_atomically(path) as temporary:
+        save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
+
+
+def load_classifier(path: Path, *, image_size: int, channels: int, classes: int) -> PaperClassifier:
+    """Read a classifier for images and classes of a data set.
+
+    Args:
+        path: of a file that `save_classifier` wrote.
+        image_size: of the images, in pixels.
+        channels: of the images.
+        classes: of the data set.
+
+    Returns:
+        The classifier, in evaluation mode.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it is damaged, not from `advbg reproduce`, or made for other images or classes.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_HEADER)
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"checkpoint {str(path)!r} is damaged or no safetensors file: {error}") from error
+    if header is None:
+        raise ValueError(f"checkpoint {str(path)!r} was not written by `advbg reproduce`: it has no description")
+    made_for = json.loads(header)["classifier"]
+    expected = {"image_size": image_size, "channels": channels, "classes": classes}
+    if made_for != expected:
+        raise ValueError(f"checkpoint {str(path)!r} is for {made_for}, but the data set has {expected}")
+    model = PaperClassifier(**made_for)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"checkpoint {str(path)!r} does not hold the weights it describes: {error}") from error
+    return model.to(memory_format=torch.channels_last).eval()  # pyright: ignore[reportCallIssue]

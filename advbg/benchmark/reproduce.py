@@ -1,0 +1,159 @@
+"""The paper's experiment from end to end: train every row, test it before the six backgrounds, write it all down."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from advbg.benchmark import figures
+from advbg.benchmark.checkpoints import save_classifier
+from advbg.benchmark.datasets import ImageDataset
+from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds
+from advbg.benchmark.files import write_atomically, write_json, write_text
+from advbg.benchmark.methods import check_methods
+from advbg.benchmark.paper_results import paper_results
+from advbg.benchmark.tables import markdown_table
+from advbg.benchmark.training import Progress, Trained, train
+from advbg.preview import Preview, preview
+
+# Epochs of the classifier, mask and adversarial phase.
+DEFAULT_EPOCHS = {"digits": (15, 10, 30), "mnist": (4, 3, 16), "fashion-mnist": (4, 3, 16)}
+
+_SHOWN_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What makes a run what it is; a run that goes on must have the same.
+
+    Args:
+        dataset: `digits`, `mnist` or `fashion-mnist`.
+        methods: names of the rows.
+        train_size: training images, or None for all of them.
+        epochs: of the classifier, mask and adversarial phase, each 0 or more and one at least 1.
+        seed: of everything random, 0 or more.
+
+    Raises:
+        ValueError: where an argument is out of range; the message names it.
+    """
+
+    dataset: str
+    methods: tuple[str, ...]
+    train_size: int | None
+    epochs: tuple[int, int, int]
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_methods(list(self.methods))
+        if len(self.epochs) != 3 or min(self.epochs) < 0 or max(self.epochs) < 1:
+            raise ValueError(f"`epochs` (={self.epochs}) must be three whole numbers, 0 or more, not all 0")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"`seed` (={self.seed}) must be 0 or more, and below 2**63")
+
+
+def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
+    """Make the folder of a new run, or check that of one that goes on.
+
+    Args:
+        output: the folder.
+        settings: of this run.
+        resume: whether to go on with what is there.
+
+    Raises:
+        FileExistsError: where `output` has files and `resume` is off, or is not a folder.
+        ValueError: where the run in `output` had other settings; the message names the difference.
+    """
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"`output` (={str(output)!r}) is not a folder")
+    settings_file = output / "settings.json"
+    ours = json.loads(json.dumps(asdict(settings)))
+    if settings_file.is_file():
+        if not resume:
+            raise FileExistsError(f"`output` (={str(output)!r}) holds a run already: pass --resume or another --output")
+        try:
+            theirs = json.loads(settings_file.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{settings_file} is damaged: {error}") from error
+        for name, value in ours.items():
+            if theirs.get(name) != value:
+                raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
+    elif output.exists() and any(output.iterdir()):
+        raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(settings_file, ours)
+
+
+def reproduce(
+    settings: Settings, dataset: ImageDataset, output: Path, report: Callable[[Progress], None]
+) -> dict[str, Any]:
+    """Run the experiment in a folder that `open_run` opened.
+
+    Args:
+        settings: of the run.
+        dataset: the images that `settings` name.
+        output: the folder; it gets `results.json`, `results.md`, figures, and a folder for each method with
+            `model.safetensors` and, where there are any, `companions.pt`.
+        report: called after every step.
+
+    Returns:
+        What `results.json` holds.
+    """
+    results: dict[str, Any] = {
+        "dataset": settings.dataset,
+        "seed": settings.seed,
+        "train_size": len(dataset.train_images),
+        "methods": {},
+        "paper": paper_results(settings.dataset),
+    }
+    previews: dict[str, Preview] = {}
+    for method in settings.methods:
+        folder = output / method
+        folder.mkdir(exist_ok=True)
+        trained = train(method, dataset, settings.epochs, settings.seed, folder / "state.pt", report)
+        results["methods"][method] = {
+            "accuracy": accuracy_before_paper_backgrounds(trained.model, dataset.test_images, dataset.test_targets),
+            "seconds": round(trained.seconds, 1),
+            "checkpoint": str(_save_weights(trained, dataset, method, folder).resolve()),
+        }
+        if trained.wrapper is not None:
+            previews[method] = _draw_companions(trained, dataset, folder)
+        write_json(output / "results.json", results)
+    write_text(output / "results.md", markdown_table(results))
+    figures.accuracy_bars(results, output / "accuracy.png")
+    shown = "proposal" if "proposal" in previews else next(iter(previews), None)
+    if shown is not None:
+        figures.overview(previews[shown].images, previews[shown].composites, results, output / "overview.png")
+    return results
+
+
+def _save_weights(trained: Trained, dataset: ImageDataset, method: str, folder: Path) -> Path:
+    channels, image_size = dataset.test_images.shape[1:3]
+    checkpoint = folder / "model.safetensors"
+    save_classifier(
+        trained.model,
+        checkpoint,
+        dataset=dataset.name,
+        method=method,
+        image_size=image_size,
+        channels=channels,
+        classes=len(dataset.class_names),
+    )
+    if trained.wrapper is not None:
+        with write_atomically(folder / "companions.pt") as temporary:
+            torch.save(trained.wrapper.companions.state_dict(), temporary)
+    return checkpoint
+
+
+def _draw_companions(trained: Trained, dataset: ImageDataset, folder: Path) -> Preview:
+    if trained.wrapper is None:
+        raise ValueError(f"{folder.name} was trained without companions")
+    shown = preview(trained.wrapper.companions, dataset.test_images[:_SHOWN_IMAGES])
+    figures.composite_rows(
+        shown.images, shown.masks, shown.composites, folder / "composites.png", binarized_masks=shown.binarized
+    )
+    if trained.snapshots:
+        figures.backgrounds_over_training(trained.snapshots, folder / "backgrounds.png")
+    return shown

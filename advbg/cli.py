@@ -1,0 +1,250 @@
+"""The `advbg` command: reproduce, evaluate, preview."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+import torchvision.transforms.v2.functional as transforms
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+from rich.table import Table
+from typer.exceptions import TyperException
+
+from advbg.backgrounds.photographs import list_images, read_image
+from advbg.preview import preview as make_preview
+from advbg.preview import rebuild
+
+if TYPE_CHECKING:
+    from advbg.benchmark.training import Progress
+
+_WRONG_USAGE = 2
+_INTERRUPTED = 130
+_SHOWN_IMAGES = 16
+_RUNS = Path("runs")
+
+app = typer.Typer(
+    help="Make image models robust to a change of background.", no_args_is_help=True, add_completion=False
+)
+
+
+class DatasetName(StrEnum):
+    """The data sets of the experiment."""
+
+    DIGITS = "digits"
+    MNIST = "mnist"
+    FASHION_MNIST = "fashion-mnist"
+
+
+class UserError(TyperException):
+    """Something that the user can mend; shown as one line."""
+
+    exit_code = _WRONG_USAGE
+
+
+@contextmanager
+def _mendable() -> Iterator[None]:
+    """Within the context, what is wrong is wrong with the arguments or with the files they name."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError) as error:
+        raise UserError(str(error)) from error
+
+
+def main() -> None:
+    """Run the command; exit with 2 and one line where the arguments or files are at fault."""
+    try:
+        code = app(standalone_mode=False)
+    except TyperException as error:
+        message = " ".join(error.format_message().split())
+        print(f"advbg: {message}", file=sys.stderr)
+        sys.exit(_WRONG_USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        print("advbg: stopped; the same command with --resume goes on after the last whole epoch", file=sys.stderr)
+        sys.exit(_INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from advbg import __version__
+
+        print(f"advbg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def reproduce(
+    dataset: Annotated[DatasetName, typer.Option(help="`digits` needs no download.")] = DatasetName.DIGITS,
+    methods: Annotated[str, typer.Option(help="Rows of the table, separated by commas.")] = "baseline,proposal",
+    train_size: Annotated[int | None, typer.Option(help="Training images; all by default.")] = None,
+    epochs: Annotated[
+        str | None, typer.Option(metavar="E1,E2,E3", help="Epochs of the classifier, mask and adversarial phase.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where torchvision keeps MNIST and Fashion-MNIST; `data` by default.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
+    ] = False,
+) -> None:
+    """Train classifiers with and without the method and test them before the paper's six backgrounds."""
+    from advbg.benchmark import reproduce as experiment
+    from advbg.benchmark.datasets import load_dataset
+    from advbg.benchmark.tables import rich_table
+
+    with _mendable():
+        settings = experiment.Settings(
+            dataset=dataset.value,
+            methods=tuple(name.strip() for name in methods.split(",")),
+            train_size=train_size,
+            epochs=_parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[dataset.value],
+            seed=seed,
+        )
+        images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=train_size, seed=seed)
+        folder = output or _run_folder(dataset.value, resume=resume)
+        experiment.open_run(folder, settings, resume=resume)
+    console = Console()
+    console.print(f"{dataset.value}: {len(images.train_images)} training, {len(images.test_images)} test images")
+    with _progress_bar(console) as report:
+        results = experiment.reproduce(settings, images, folder, report)
+    console.print(rich_table(results))
+    console.print(f"Tables, figures and weights are in [bold]{folder}[/bold]", soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A `model.safetensors` of `advbg reproduce`.")],
+    dataset: Annotated[DatasetName, typer.Option(help="Whose test images to use.")],
+    backgrounds: Annotated[Path, typer.Option(metavar="FOLDER", help="Images to put behind the objects.")],
+    data_dir: Annotated[Path | None, typer.Option(help="As for `reproduce`.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Test a trained classifier before images of your own, in the paper's way."""
+    from advbg.benchmark.checkpoints import load_classifier
+    from advbg.benchmark.datasets import load_dataset
+    from advbg.benchmark.evaluation import accuracy_before_photographs
+
+    with _mendable():
+        images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=None, seed=0)
+        channels, image_size = images.test_images.shape[1:3]
+        model = load_classifier(checkpoint, image_size=image_size, channels=channels, classes=len(images.class_names))
+        accuracy = accuracy_before_photographs(model, images.test_images, images.test_targets, backgrounds)
+    mean = sum(accuracy.values()) / len(accuracy)
+    if as_json:
+        print(json.dumps({"dataset": dataset.value, "accuracy": accuracy, "mean": mean}, indent=2))
+        return
+    table = Table("background", "accuracy (%)", title=f"{checkpoint} on {dataset.value}")
+    table.columns[1].justify = "right"
+    for name, value in accuracy.items():
+        table.add_row(name, f"{value:.1f}")
+    table.add_section()
+    table.add_row("mean", f"{mean:.1f}", style="bold")
+    Console().print(table)
+
+
+@app.command()
+def preview(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
+    output: Annotated[Path, typer.Option(metavar="FILE.png", help="The figure to write.")],
+    companions: Annotated[
+        Path | None,
+        typer.Option(help="A saved `companions.state_dict()`; by default that of the newest run in `runs`."),
+    ] = None,
+) -> None:
+    """Show what a trained wrapper's companions make of images: image, mask, binarised mask, composite."""
+    from advbg.benchmark.figures import composite_rows
+
+    with _mendable():
+        if output.suffix.lower() != ".png":
+            raise ValueError(f"`output` (={str(output)!r}) must end in .png")
+        if not output.resolve().parent.is_dir():
+            raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
+        state_file = companions or _newest_companions()
+        restored = rebuild(_load_state(state_file))
+        files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
+        channels, height, width = restored.image_shape or (0, 0, 0)
+        shown = [
+            transforms.center_crop(
+                transforms.resize(read_image(file, channels), [max(height, width)], antialias=True), [height, width]
+            )
+            for file in files[:_SHOWN_IMAGES]
+        ]
+    made = make_preview(restored, restored.pixel_space.from_pixels(torch.stack(shown)))
+    composite_rows(made.images, made.masks, made.composites, output, binarized_masks=made.binarized)
+    print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
+
+
+def _parse_epochs(text: str) -> tuple[int, int, int]:
+    try:
+        first, second, third = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"`epochs` (={text!r}) must be three whole numbers, such as 4,3,16") from None
+    return first, second, third
+
+
+def _run_folder(dataset: str, *, resume: bool) -> Path:
+    """The newest run's folder to resume, else the next free one."""
+    taken = sorted(int(path.name.rpartition("-")[2]) for path in _RUNS.glob(f"{dataset}-[0-9][0-9][0-9]"))
+    newest = taken[-1] if taken else 0
+    return _RUNS / f"{dataset}-{newest if resume and taken else newest + 1:03d}"
+
+
+def _newest_companions() -> Path:
+    files = sorted(_RUNS.glob("*/*/companions.pt"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise FileNotFoundError("no trained companions in `runs`: run `advbg reproduce`, or pass --companions FILE")
+    return files[-1]
+
+
+def _load_state(file: Path) -> dict[str, object]:
+    if not file.is_file():
+        raise FileNotFoundError(f"`companions` (={str(file)!r}) does not exist")
+    try:
+        return torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise ValueError(f"`companions` (={str(file)!r}) is damaged or no saved state") from error
+
+
+@contextmanager
+def _progress_bar(console: Console) -> Iterator[Callable[["Progress"], None]]:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description:<22}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[losses]:<28}"),
+        TimeRemainingColumn(),
+    )
+    tasks = {}
+    with ProgressBar(*columns, console=console) as bar:
+
+        def report(progress: "Progress") -> None:
+            if progress.method not in tasks:
+                tasks[progress.method] = bar.add_task(progress.method, total=progress.total_steps, losses="")
+            mask = f", mask {progress.mask_loss:.3f}" if progress.phase == "mask" and progress.mask_loss else ""
+            bar.update(
+                tasks[progress.method],
+                completed=progress.step,
+                description=f"{progress.method}: {progress.phase}",
+                losses=f"loss {progress.loss:.3f}{mask}",
+            )
+
+        yield report

@@ -1,0 +1,79 @@
+"""What trained companions make of images: for figures, loggers and `advbg preview`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from advbg.companions import Companions
+from advbg.compositing import composite
+from advbg.masks import binarize
+from advbg.masks.resolution import enlarge
+from advbg.options import Options
+from advbg.pixel_space import PixelSpace
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Images and what became of them, all in [0, 1].
+
+    Attributes:
+        images: pixels.
+        masks: the mask generator's output.
+        binarized: the same, binarised.
+        composites: pixels of the objects before backgrounds of the source.
+    """
+
+    images: Float[Tensor, "batch channel height width"]
+    masks: Float[Tensor, "batch 1 height width"]
+    binarized: Float[Tensor, "batch 1 height width"]
+    composites: Float[Tensor, "batch channel height width"]
+
+
+@torch.no_grad()
+def preview(companions: Companions, images: Float[Tensor, "batch channel height width"], *, seed: int = 0) -> Preview:
+    """Mask and composite images without touching the companions' own random stream.
+
+    Args:
+        companions: trained, or on the way.
+        images: normalised as the model's input is.
+        seed: of the backgrounds.
+
+    Returns:
+        Every image composited, without a halo.
+    """
+    soft = companions.soft_mask(images)
+    size = images.shape[-2:]
+    binarized = enlarge(binarize(soft, companions.options.binarization), size)
+    generator = torch.Generator(images.device).manual_seed(seed)
+    count, channels, height, width = images.shape
+    backgrounds = companions.source.sample(count, (channels, height, width), generator)
+    everything = torch.ones(count, dtype=torch.bool, device=images.device)
+    space = companions.pixel_space
+    composites = space.to_pixels(composite(images, binarized, backgrounds, everything, space))
+    return Preview(space.to_pixels(images), enlarge(soft, size), binarized, composites)
+
+
+def rebuild(state: Mapping[str, Any]) -> Companions:
+    """Make companions again from what `companions.state_dict()` saved.
+
+    Args:
+        state: the saved state.
+
+    Raises:
+        RuntimeError: where the state is of something else, or does not fit its own description.
+        ValueError: where a part was not one of the library's own, so that only its author can rebuild it, or the
+            state was saved before the first batch.
+    """
+    extra = state.get("_extra_state") if isinstance(state, Mapping) else None
+    if not isinstance(extra, Mapping) or "options" not in extra:
+        raise RuntimeError("not a state of companions: it has no `_extra_state`")
+    if extra["image_shape"] is None:
+        raise ValueError("these companions were saved before their first batch: there is nothing in them yet")
+    space = PixelSpace(tuple(extra["mean"]), tuple(extra["std"]), "saved state")
+    companions = Companions(space, Options(**extra["options"]), torch.device("cpu"))
+    companions.load_state_dict(state)
+    return companions
