@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.optim import create_optimizer_v2
-from torch import Tensor, nn
+from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor
 
 from advbg.benchmark.classifier import PaperClassifier
 from advbg.benchmark.datasets import ImageDataset
@@ -57,7 +57,7 @@ class Trained:
         snapshots: (step, backgrounds of shape (8, channel, height, width) in [0, 1]) over the adversarial phase.
     """
 
-    model: nn.Module
+    model: PaperClassifier
     wrapper: AdversarialBackground | None
     seconds: float = 0.0
     snapshots: list[tuple[int, Tensor]] = field(default_factory=list)

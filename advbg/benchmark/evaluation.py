@@ -1,0 +1,99 @@
+"""Accuracy before other backgrounds, in percent."""
+
+from pathlib import Path
+
+import torch
+import torchvision.transforms.v2.functional as transforms
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from advbg.backgrounds.photographs import list_images, read_image
+from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
+
+_BATCH_SIZE = 500
+
+
+def accuracy(
+    model: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    targets: Int[Tensor, "batch"],
+) -> float:
+    """The share of images that a classifier gets right.
+
+    Args:
+        model: put into evaluation mode for the while.
+        images: its input.
+        targets: indices of classes.
+
+    Returns:
+        Percent in [0, 100].
+    """
+    training = model.training
+    model.eval()
+    metric = None
+    with torch.inference_mode():
+        for batch, expected in zip(images.split(_BATCH_SIZE), targets.split(_BATCH_SIZE), strict=True):
+            logits = model(batch)
+            metric = metric or MulticlassAccuracy(num_classes=logits.shape[1], average="micro").to(logits.device)
+            metric.update(logits, expected)
+    model.train(training)
+    if metric is None:
+        raise ValueError("`images` is empty")
+    return 100 * metric.compute().item()
+
+
+def accuracy_before_paper_backgrounds(
+    model: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    targets: Int[Tensor, "batch"],
+) -> dict[str, float]:
+    """Accuracy on the images as they are (`original`) and before each of the paper's six backgrounds.
+
+    Args:
+        model: a classifier.
+        images: square, pixels in [0, 1] on black.
+        targets: indices of classes.
+
+    Returns:
+        Percent for each column of the paper's tables, in its order.
+    """
+    silhouettes = dilated_silhouettes(images)
+    columns = {"original": accuracy(model, images, targets)}
+    for name, draw in PAPER_BACKGROUNDS.items():
+        columns[name] = accuracy(model, replace_background(images, silhouettes, draw(images.shape[-1])), targets)
+    return columns
+
+
+def accuracy_before_photographs(
+    model: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    targets: Int[Tensor, "batch"],
+    folder: Path,
+) -> dict[str, float]:
+    """Accuracy before each image of a folder, used as background in the paper's way.
+
+    Args:
+        model: a classifier.
+        images: monochrome pixels in [0, 1] on black.
+        targets: indices of classes.
+        folder: searched with its sub-folders; every image is made grey, and cropped and resized to the images' size.
+
+    Returns:
+        Percent for each file, under its path in the folder.
+
+    Raises:
+        NotADirectoryError: where `folder` is none.
+        ValueError: where it has no images or one cannot be read, before any work is done.
+    """
+    size = list(images.shape[-2:])
+    backgrounds = {}
+    for file in list_images(folder):
+        photograph = read_image(file, channels=1)
+        square = transforms.center_crop(photograph, [min(photograph.shape[-2:])] * 2)
+        backgrounds[str(file.relative_to(folder))] = transforms.resize(square, size, antialias=True)[0]
+    silhouettes = dilated_silhouettes(images)
+    return {
+        name: accuracy(model, replace_background(images, silhouettes, background), targets)
+        for name, background in backgrounds.items()
+    }
