@@ -62,7 +62,7 @@ class Companions(nn.Module):
         self,
         model: nn.Module,
         call: Callable[[Tensor], Any],
-        images: Float[Tensor, "batch channel height width"],
+        images: Tensor,
         mask: Tensor | None = None,
         targets: Any | None = None,
         params: CompositeParameters | None = None,
@@ -93,7 +93,7 @@ class Companions(nn.Module):
         foreground = self.foreground(images, mask=mask, params=params)
         return composite(images, foreground, params.backgrounds, params.composited, self.pixel_space)
 
-    def draw(self, images: Float[Tensor, "batch channel height width"]) -> CompositeParameters:
+    def draw(self, images: Tensor) -> CompositeParameters:
         """Draw what the current phase composites these images with; before the adversarial phase, nothing.
 
         Args:
@@ -164,8 +164,11 @@ class Companions(nn.Module):
             if self.background_optimizer is not None:
                 self.background_optimizer.state.pop(parameter, None)
 
-    def build(self, images: Float[Tensor, "batch channel height width"]) -> None:
+    def build(self, images: Tensor) -> None:
         """Make the companions for images of this shape; nothing where that has been done.
+
+        Args:
+            images: float tensor of shape (batch, channel, height, width), normalised as `pixel_space` says.
 
         Raises:
             ValueError: where `images` is no batch of images, does not fit the image statistics, or has other channels

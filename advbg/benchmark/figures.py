@@ -70,7 +70,7 @@ def composite_rows(
         binarized_masks: zeros and ones.
     """
     rows = {"image": images, "mask": masks, "binarised": binarized_masks, "composite": composites}
-    figure = Figure(figsize=(1 + 0.8 * len(images), 0.85 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.1 + 0.72 * len(images), 0.8 * len(rows)), layout="constrained")
     for axes, (label, row) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
         _draw_row(axes, label, row)
     _save(figure, path)
@@ -85,7 +85,7 @@ def backgrounds_over_training(
         snapshots: (optimiser step, pixels in [0, 1]).
         path: of the PNG.
     """
-    figure = Figure(figsize=(1.2 + 0.8 * len(snapshots[0][1]), 0.85 * len(snapshots)), layout="constrained")
+    figure = Figure(figsize=(1.1 + 0.72 * len(snapshots[0][1]), 0.8 * len(snapshots)), layout="constrained")
     for axes, (step, row) in zip(figure.subplots(len(snapshots), 1, squeeze=False)[:, 0], snapshots, strict=True):
         _draw_row(axes, f"step {step}", row)
     _save(figure, path)

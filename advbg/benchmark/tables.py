@@ -42,7 +42,7 @@ def rich_table(results: dict[str, Any]) -> Table:
     """
     title = f"accuracy (%) on {results['dataset']}, beside the paper's on {paper_dataset(results['dataset'])}"
     # Narrow enough for 80 columns.
-    table = Table(title=title, title_style="bold", box=SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)
+    table = Table(title=title, title_style="bold", box=SIMPLE, padding=0)
     for index, name in enumerate(("", *COLUMNS, "mean", "sec.")):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
     for row in _our_rows(results):

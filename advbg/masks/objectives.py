@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import kornia
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 Model = Callable[[Tensor], Any]
 
 
+@runtime_checkable
 class MaskObjective(Protocol):
     """A loss for the mask generator."""
 
