@@ -197,11 +197,11 @@ class Companions(nn.Module):
             # The same masks on every rank, other backgrounds.
             torch.manual_seed(options.seed)
             generator = make_mask_generator(options.mask_generator, shape)
+            source = options.background
+            if isinstance(source, str):
+                source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank))
         self.mask_generator = generator.to(device) if isinstance(generator, nn.Module) else generator
         self.generator = torch.Generator(device).manual_seed(options.seed + rank)
-        source = options.background
-        if isinstance(source, str):
-            source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank))
         self.source = source.to(device) if isinstance(source, nn.Module) else source
         self.mask_optimizer = make_optimizer(self.mask_generator)
         self.background_optimizer = make_optimizer(self.source)
@@ -277,6 +277,13 @@ class Companions(nn.Module):
         extra = state_dict.get("_extra_state")
         if not isinstance(extra, Mapping) or "image_shape" not in extra:
             raise RuntimeError("`state_dict` is not from `companions.state_dict()`: it has no `_extra_state`")
+        ours = self.options.names()
+        for part in ("mask_generator", "background"):
+            if extra["options"][part] != ours[part]:
+                raise RuntimeError(
+                    f"`state_dict` was saved with `{part}` {extra['options'][part]!r}, but these companions have "
+                    f"{ours[part]!r}"
+                )
         if extra["image_shape"] is not None and self.image_shape is None:
             self._build(tuple(extra["image_shape"]))
         return super().load_state_dict(state_dict, strict=strict, assign=assign)

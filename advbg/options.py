@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import get_args
 
-import torch
 from torch import Tensor
 
 from advbg.backgrounds import SOURCE_NAMES, BackgroundSource
-from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, binarize, make_mask_generator
+from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask_generator
 from advbg.schedule import Schedule
 
 
@@ -34,9 +34,11 @@ class Options:
             )
         if not isinstance(self.background, str) and not isinstance(self.background, BackgroundSource):
             raise TypeError(f"`background` (={self.background!r}) must have a method `sample(count, shape, generator)`")
-        # Raises where the name or the method is unknown.
-        make_mask_generator(self.mask_generator, (1, 8, 8))
-        binarize(torch.zeros(1, 1, 1, 1), self.binarization)
+        if self.binarization not in get_args(Binarization):
+            raise ValueError(
+                f"`binarization` (={self.binarization!r}) must be one of {', '.join(get_args(Binarization))}"
+            )
+        check_mask_generator(self.mask_generator)
 
     def names(self) -> dict[str, str | float]:
         """What a saved state says about the parts: their names, or the class of a part of one's own."""

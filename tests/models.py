@@ -1,5 +1,9 @@
 """Tiny models and a plain loop for the tests."""
 
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -54,3 +58,10 @@ def train(wrapper: Any, optimizer: torch.optim.Optimizer, steps: int, *, first: 
         optimizer.zero_grad()
         losses.append(loss.item())
     return losses
+
+
+def run_without_type_checks(script: str) -> None:
+    """Run a script in a process of its own, where `tests/conftest.py` installs no type checks."""
+    command = [sys.executable, "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr

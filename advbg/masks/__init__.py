@@ -27,19 +27,22 @@ def make_mask_generator(
         ValueError: where the name is none of these.
         TypeError: where the choice is neither a name nor callable.
     """
+    check_mask_generator(choice)
     if choice == "unet":
         return UNet.for_size(*shape)
     if choice == "paper":
         return PaperUNet.for_size(*shape)
-    if choice == "nonzero":
-        return nonzero_mask
-    if isinstance(choice, str):
+    return nonzero_mask if isinstance(choice, str) else choice
+
+
+def check_mask_generator(choice: object) -> None:
+    """Check the choice of a mask generator without making it; raises as `make_mask_generator` does."""
+    if isinstance(choice, str) and choice not in MASK_GENERATOR_NAMES:
         raise ValueError(
             f"`mask_generator` (={choice!r}) must be one of {', '.join(MASK_GENERATOR_NAMES)}, or a module of your own"
         )
-    if not callable(choice):
+    if not callable(choice) and not isinstance(choice, str):
         raise TypeError(f"`mask_generator` (={choice!r}) must map pixels to masks")
-    return choice
 
 
 __all__ = [
@@ -52,6 +55,7 @@ __all__ = [
     "UNet",
     "binarize",
     "check_mask",
+    "check_mask_generator",
     "make_mask_generator",
     "nonzero_mask",
 ]

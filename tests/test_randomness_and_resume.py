@@ -1,0 +1,134 @@
+"""A private random stream; a seed reproduces a run; a saved run goes on bit for bit."""
+
+import io
+
+import pytest
+import torch
+from torch import Tensor
+
+from advbg import AdversarialBackground, Schedule
+from tests.models import a_batch, adversarial_wrapper, run_without_type_checks, tiny_classifier, train
+
+_SCHEDULE = Schedule(classifier=2, mask=3)
+
+
+def _start(seed: int = 0, **options: object) -> tuple[AdversarialBackground, torch.optim.Optimizer]:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=_SCHEDULE, seed=seed, **options)  # pyright: ignore[reportArgumentType]
+    optimizer = torch.optim.Adam(wrapper.parameters(), lr=1e-2)
+    wrapper.attach(optimizer)
+    return wrapper, optimizer
+
+
+def _weights(wrapper: AdversarialBackground) -> list[Tensor]:
+    return [*wrapper.model.parameters(), *wrapper.companions.parameters()]
+
+
+def _equal(first: AdversarialBackground, second: AdversarialBackground) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(_weights(first), _weights(second), strict=True))
+
+
+def test_the_global_random_streams_are_not_touched_in_any_phase() -> None:
+    # The type checks of this suite draw from Python's own stream.
+    run_without_type_checks(
+        """
+        import random
+        import numpy as np
+        import torch
+        from advbg import AdversarialBackground, Schedule
+        from tests.models import tiny_classifier, train
+
+        def states():
+            return torch.get_rng_state().tolist(), str(np.random.get_state(legacy=False)), random.getstate()
+
+        model, before = tiny_classifier(), states()
+        wrapper = AdversarialBackground(model, schedule=Schedule(classifier=2, mask=3))
+        optimizer = torch.optim.Adam(wrapper.parameters())
+        wrapper.attach(optimizer)
+        train(wrapper, optimizer, 8)
+        assert wrapper.phase == "adversarial"
+        assert states() == before
+        """
+    )
+
+
+def test_the_same_seed_gives_the_same_run_bit_for_bit() -> None:
+    (first, one), (second, two) = _start(seed=3), _start(seed=3)
+    assert train(first, one, 9) == train(second, two, 9)
+    assert _equal(first, second)
+
+
+def test_another_seed_gives_other_backgrounds() -> None:
+    images, _ = a_batch()
+    first, second = (adversarial_wrapper(seed=seed).generate_parameters(images) for seed in (0, 1))
+    assert not torch.equal(first.backgrounds, second.backgrounds)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 5, 8], ids=["untouched", "classifier", "mask", "boundary", "adversarial"])
+@pytest.mark.parametrize("background", ["adversarial", "random", "paper", "noise"])
+def test_a_saved_run_goes_on_as_if_it_had_never_stopped(steps: int, background: str) -> None:
+    whole, optimizer = _start(background=background)
+    expected = train(whole, optimizer, steps + 4)
+
+    broken, optimizer = _start(background=background)
+    train(broken, optimizer, steps)
+    file = io.BytesIO()
+    state = {"model": broken.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(state | {"companions": broken.companions.state_dict()}, file)
+    file.seek(0)
+
+    resumed, optimizer = _start(seed=99, background=background)
+    state = torch.load(file, weights_only=True)
+    resumed.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    if steps == 0:
+        # Nothing was built yet, so that the seed still decides.
+        resumed, optimizer = _start(background=background)
+    resumed.companions.load_state_dict(state["companions"])
+    assert train(resumed, optimizer, 4, first=steps) == expected[steps:]
+    assert _equal(resumed, whole)
+
+
+def test_a_state_of_something_else_is_refused() -> None:
+    wrapper, _ = _start()
+    with pytest.raises(RuntimeError, match=r"companions\.state_dict"):
+        wrapper.companions.load_state_dict(wrapper.model.state_dict())
+
+
+def test_a_state_of_other_companions_is_refused() -> None:
+    wrapper, optimizer = _start(background="paper")
+    train(wrapper, optimizer, 6)
+    other, _ = _start()
+    with pytest.raises(RuntimeError, match="`background` 'paper'"):
+        other.companions.load_state_dict(wrapper.companions.state_dict())
+
+
+def test_the_same_parameters_make_the_same_composites_in_training_and_evaluation() -> None:
+    wrapper = adversarial_wrapper()
+    wrapper.companions.attached = True
+    images, _ = a_batch()
+    params = wrapper.generate_parameters(images)
+    first = wrapper(images, params=params)
+    for parameter in wrapper.companions.source.parameters():  # pyright: ignore[reportAttributeAccessIssue]
+        parameter.data.add_(1.0)
+    assert torch.equal(wrapper(images, params=params), first)
+    assert torch.equal(wrapper.eval()(images, params=params), first)
+    assert not torch.equal(wrapper(images), first)
+
+
+def test_part_of_the_parameters_replays_part_of_the_batch() -> None:
+    wrapper = adversarial_wrapper(clean_share=0.0)
+    wrapper.companions.attached = True
+    images, _ = a_batch()
+    params = wrapper.generate_parameters(images)
+    indices = torch.tensor([5, 0, 2])
+    part = wrapper(images[indices], params=params[indices])
+    torch.testing.assert_close(part, wrapper(images, params=params)[indices])
+
+
+def test_parameters_drawn_before_the_adversarial_phase_leave_the_images_alone() -> None:
+    wrapper, _ = _start()
+    images, _ = a_batch()
+    params = wrapper.generate_parameters(images)
+    assert not params.composited.any()
+    assert torch.equal(wrapper(images, params=params), wrapper.model(images))
+    assert not params.backgrounds.requires_grad
