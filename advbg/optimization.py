@@ -19,7 +19,7 @@ def trainable_parameters(part: object) -> list[nn.Parameter]:
 def make_optimizer(part: object) -> torch.optim.Optimizer | None:
     """Adam at the part's own `learning_rate` (1e-3 where it has none), or None where nothing learns."""
     parameters = trainable_parameters(part)
-    return torch.optim.Adam(parameters, lr=getattr(part, "learning_rate", 1e-3)) if parameters else None
+    return torch.optim.Adam(parameters, lr=getattr(part, "learning_rate", 1e-3), fused=True) if parameters else None
 
 
 def descend(optimizer: torch.optim.Optimizer | None) -> None:

@@ -80,9 +80,9 @@ def test_images_may_come_by_name() -> None:
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 1))
     images, targets = a_batch()
-    for _ in range(2):
-        outputs = model(pixel_values=images, labels=targets)
-        optimizer.step()
+    model(pixel_values=images, labels=targets)
+    optimizer.step()
+    outputs = model(pixel_values=images, labels=targets)
     assert attachment.phase == "adversarial"
     assert not torch.equal(outputs, model.net(images))
     with pytest.raises(TypeError, match="without images"):
@@ -207,10 +207,10 @@ def test_images_of_other_channels_than_the_first_batch_are_refused() -> None:
 )
 def test_an_option_out_of_range_is_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        AdversarialBackground(tiny_classifier(), **options)  # pyright: ignore[reportArgumentType]
+        AdversarialBackground(tiny_classifier(), **options)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     with pytest.raises(ValueError, match=message):
-        advbg.attach(tiny_classifier(), optimizer, **options)  # pyright: ignore[reportArgumentType]
+        advbg.attach(tiny_classifier(), optimizer, **options)
 
 
 def test_arguments_of_another_type_are_named() -> None:

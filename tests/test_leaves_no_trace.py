@@ -6,7 +6,7 @@ import io
 import pytest
 import timm
 import torch
-from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
+from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3, get_state_dict, unwrap_model
 from torch import nn
 
@@ -30,11 +30,11 @@ def test_a_checkpoint_has_the_models_keys_and_loads_strictly_both_ways() -> None
     wrapper.companions.build(a_batch()[0])
     state = wrapper.state_dict()
     assert list(state) == list(model.state_dict())
-    assert state._metadata == model.state_dict()._metadata  # pyright: ignore[reportAttributeAccessIssue]
+    assert state._metadata == model.state_dict()._metadata
     other = tiny_classifier(batch_norm=True, seed=1)
     other.load_state_dict(state, strict=True)
     wrapper.load_state_dict(tiny_classifier(batch_norm=True, seed=2).state_dict(), strict=True)
-    assert not torch.equal(model[0].weight, other[0].weight)  # pyright: ignore[reportArgumentType]
+    assert not torch.equal(model[0].weight, other[0].weight)
 
 
 def test_a_checkpoint_of_a_larger_module_has_the_models_keys_too() -> None:
@@ -70,7 +70,7 @@ def test_timm_makes_the_same_parameter_groups_as_for_the_plain_model() -> None:
         ]
 
     assert groups(wrapper) == groups(model)
-    assert wrapper.no_weight_decay() == model.no_weight_decay()  # pyright: ignore[reportCallIssue]
+    assert wrapper.no_weight_decay() == model.no_weight_decay()
 
 
 def test_an_unknown_attribute_is_asked_of_the_model_and_then_is_an_error() -> None:
@@ -109,9 +109,9 @@ def test_an_ema_copy_follows_the_model() -> None:
     train(wrapper, optimizer, 1)
     ema.update(wrapper)
     expected = 0.5 * start + 0.5 * wrapper.model[0].weight.detach()
-    torch.testing.assert_close(ema.module.model[0].weight, expected)  # pyright: ignore[reportAttributeAccessIssue]
+    torch.testing.assert_close(ema.module.model[0].weight, expected)
     images, _ = a_batch()
-    assert torch.equal(ema.module(images), ema.module.model(images))  # pyright: ignore[reportCallIssue]
+    assert torch.equal(ema.module(images), ema.module.model(images))
 
 
 def test_a_saved_wrapper_is_a_plain_file_of_the_models_weights() -> None:
@@ -150,7 +150,7 @@ def test_the_mask_phase_moves_nothing_of_the_model() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
     assert [module.training for module in model.modules()] == training
     masks = wrapper.companions.mask_generator
-    assert all(parameter.grad is not None for parameter in masks.parameters())  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(parameter.grad is not None for parameter in masks.parameters())
 
 
 def test_a_model_that_raises_in_the_mask_phase_keeps_its_training_flags() -> None:
@@ -173,9 +173,9 @@ def test_update_bn_brings_back_the_statistics_of_clean_images() -> None:
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.0)
     wrapper.attach(optimizer)
     train(wrapper, optimizer, 30)
-    composites = model[1].running_var.clone()  # pyright: ignore[reportCallIssue]
+    composites = model[1].running_var.clone()
     clean = [a_batch(seed=seed)[0] for seed in range(8)]
-    torch.optim.swa_utils.update_bn(clean, wrapper.model)  # pyright: ignore[reportArgumentType]
+    torch.optim.swa_utils.update_bn(clean, wrapper.model)
     features = torch.cat([model[0](images) for images in clean])
     exact = torch.stack([model[0](images).var(dim=(0, 2, 3)) for images in clean]).mean(0)
     torch.testing.assert_close(model[1].running_var, exact, rtol=1e-3, atol=1e-6)

@@ -34,7 +34,7 @@ def test_the_models_gradient_is_that_of_plain_training_on_the_composite() -> Non
 
 def test_a_step_down_the_generators_gradient_raises_the_users_loss() -> None:
     model = tiny_classifier()
-    model[0].weight.data *= 3  # pyright: ignore[reportOperatorIssue, reportIndexIssue]
+    model[0].weight.data *= 3
     wrapper = adversarial_wrapper(model, clean_share=0.0, halo=0.0)
     companions = wrapper.companions
     companions.attached = True
@@ -49,7 +49,7 @@ def test_a_step_down_the_generators_gradient_raises_the_users_loss() -> None:
     before = loss_of_the_same_draw()
     before.backward()
     with torch.no_grad():
-        for parameter in companions.source.parameters():  # pyright: ignore[reportAttributeAccessIssue]
+        for parameter in companions.source.parameters():
             parameter -= 1e-3 * parameter.grad
     assert loss_of_the_same_draw() > before
 
@@ -72,7 +72,7 @@ def _companion_gradients(scale: float) -> list[torch.Tensor]:
     images, targets = a_batch(channels=1)
     (scale * F.cross_entropy(wrapper(images), targets)).backward()
     source = wrapper.companions.source
-    return [parameter.grad for parameter in source.parameters()]  # pyright: ignore[reportAttributeAccessIssue]
+    return [parameter.grad for parameter in source.parameters()]
 
 
 def test_a_loss_scale_leaves_the_companions_gradients_as_they_are() -> None:
@@ -123,7 +123,7 @@ def test_gradients_of_the_companions_do_not_pile_up_where_the_user_clears_only_t
     wrapper.attach(optimizer)
     train(wrapper, optimizer, 2)
     source = wrapper.companions.source
-    assert all(parameter.grad is None for parameter in source.parameters())  # pyright: ignore[reportAttributeAccessIssue]
+    assert all(parameter.grad is None for parameter in source.parameters())
 
 
 def test_accumulated_batches_make_one_step_of_the_companions() -> None:
@@ -181,7 +181,7 @@ def test_clipping_the_models_gradients_ignores_the_companions() -> None:
     images, targets = a_batch()
     F.cross_entropy(wrapper(images), targets).backward()
     source = wrapper.companions.source
-    for parameter in source.parameters():  # pyright: ignore[reportAttributeAccessIssue]
+    for parameter in source.parameters():
         parameter.grad = torch.full_like(parameter, 1e6)
     total = torch.nn.utils.clip_grad_norm_(wrapper.parameters(), 1.0)
     exact = torch.stack([p.grad.norm() for p in wrapper.model.parameters() if p.grad is not None]).norm()

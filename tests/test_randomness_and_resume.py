@@ -13,7 +13,7 @@ _SCHEDULE = Schedule(classifier=2, mask=3)
 
 
 def _start(seed: int = 0, **options: object) -> tuple[AdversarialBackground, torch.optim.Optimizer]:
-    wrapper = AdversarialBackground(tiny_classifier(), schedule=_SCHEDULE, seed=seed, **options)  # pyright: ignore[reportArgumentType]
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=_SCHEDULE, seed=seed, **options)
     optimizer = torch.optim.Adam(wrapper.parameters(), lr=1e-2)
     wrapper.attach(optimizer)
     return wrapper, optimizer
@@ -108,7 +108,7 @@ def test_the_same_parameters_make_the_same_composites_in_training_and_evaluation
     images, _ = a_batch()
     params = wrapper.generate_parameters(images)
     first = wrapper(images, params=params)
-    for parameter in wrapper.companions.source.parameters():  # pyright: ignore[reportAttributeAccessIssue]
+    for parameter in wrapper.companions.source.parameters():
         parameter.data.add_(1.0)
     assert torch.equal(wrapper(images, params=params), first)
     assert torch.equal(wrapper.eval()(images, params=params), first)

@@ -47,7 +47,9 @@ class Photographs:
         factor = min(tall / height, wide / width) * (0.5 + scale / 2)
         rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
         top, left = round(down * (tall - rows)), round(right * (wide - columns))
-        return transforms.resized_crop(photograph, top, left, rows, columns, [height, width], antialias=True)
+        crop = transforms.resized_crop(photograph, top, left, rows, columns, [height, width], antialias=True)
+        # Interpolation rounds a white pixel to just above 1.
+        return crop.clamp(0, 1)
 
 
 def list_images(folder: str | Path) -> list[Path]:

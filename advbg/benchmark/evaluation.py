@@ -6,7 +6,7 @@ import torch
 import torchvision.transforms.v2.functional as transforms
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.functional.classification import multiclass_accuracy
 
 from advbg.backgrounds.photographs import list_images, read_image
 from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
@@ -28,19 +28,20 @@ def accuracy(
 
     Returns:
         Percent in [0, 100].
+
+    Raises:
+        ValueError: where there are no images.
     """
+    if len(images) == 0:
+        raise ValueError("`images` is empty")
     training = model.training
     model.eval()
-    metric = None
-    with torch.inference_mode():
-        for batch, expected in zip(images.split(_BATCH_SIZE), targets.split(_BATCH_SIZE), strict=True):
-            logits = model(batch)
-            metric = metric or MulticlassAccuracy(num_classes=logits.shape[1], average="micro").to(logits.device)
-            metric.update(logits, expected)
-    model.train(training)
-    if metric is None:
-        raise ValueError("`images` is empty")
-    return 100 * metric.compute().item()
+    try:
+        with torch.inference_mode():
+            logits = torch.cat([model(batch) for batch in images.split(_BATCH_SIZE)])
+    finally:
+        model.train(training)
+    return 100 * multiclass_accuracy(logits, targets, num_classes=logits.shape[1], average="micro").item()
 
 
 def accuracy_before_paper_backgrounds(

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -13,8 +14,15 @@ from advbg.benchmark.files import write_atomically
 from advbg.benchmark.paper_results import COLUMNS, paper_dataset
 
 _RESOLUTION = 150
-_COLORS = {"baseline": "#9aa5b1", "proposal": "#d1495b"}
-_OTHER_COLORS = ("#edae49", "#00798c", "#30638e", "#6a4c93", "#8d6a4f", "#4f772d")
+_COLORS = {
+    "baseline": "#9aa5b1",
+    "black": "#30638e",
+    "noise": "#00798c",
+    "random": "#edae49",
+    "paper": "#6a4c93",
+    "proposal": "#d1495b",
+}
+_FRAME = 0.75
 _CHANCE = 10.0
 
 
@@ -34,22 +42,23 @@ def draw_accuracy_bars(axes: Axes, results: dict[str, Any]) -> None:
     """Draw the bars of `accuracy_bars` into axes."""
     methods = results["methods"]
     width = 0.8 / len(methods)
-    others = iter(_OTHER_COLORS * len(methods))
+    groups = np.arange(len(COLUMNS))
+    offsets = {name: (index - (len(methods) - 1) / 2) * width for index, name in enumerate(methods)}
     for index, (name, method) in enumerate(methods.items()):
-        places = [column + (index - (len(methods) - 1) / 2) * width for column in range(len(COLUMNS))]
         heights = [method["accuracy"][column] for column in COLUMNS]
-        axes.bar(places, heights, 0.92 * width, label=name, color=_COLORS.get(name) or next(others))
-    for column, name in enumerate(COLUMNS):
-        height = results["paper"]["proposal"][name]
-        label = f"the paper's proposal ({paper_dataset(results['dataset'])})" if column == 0 else None
-        axes.plot([column - 0.42, column + 0.42], [height, height], color="black", linewidth=1.2, label=label)
-    axes.axhline(_CHANCE, color="black", linewidth=0.6, linestyle=":")
-    axes.text(len(COLUMNS) - 0.52, _CHANCE + 1, "chance", ha="right", fontsize=7)
-    axes.set_xticks(range(len(COLUMNS)), COLUMNS)
+        axes.bar(groups + offsets[name], heights, 0.92 * width, label=name, color=_COLORS.get(name, f"C{index}"))
+    ticks = groups + offsets.get("proposal", 0.0)
+    paper = [results["paper"]["proposal"][column] for column in COLUMNS]
+    ends = [ticks - 0.6 * width, ticks + 0.6 * width]
+    lines = axes.plot(ends, [paper, paper], color="black", linewidth=2, solid_capstyle="butt")
+    lines[0].set_label(f"the paper's proposal ({paper_dataset(results['dataset'])})")
+    axes.axhline(_CHANCE, color="black", linewidth=0.8, linestyle=":")
+    axes.text(1.005, _CHANCE, "chance", va="center", fontsize=8, transform=axes.get_yaxis_transform())
+    axes.set_xticks(groups, COLUMNS)
     axes.set_ylim(0, 100)
     axes.set_ylabel("accuracy (%)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize=9, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 
 
 def composite_rows(
@@ -69,11 +78,8 @@ def composite_rows(
         path: of the PNG.
         binarized_masks: zeros and ones.
     """
-    rows = {"image": images, "mask": masks, "binarised": binarized_masks, "composite": composites}
-    figure = Figure(figsize=(1.1 + 0.72 * len(images), 0.8 * len(rows)), layout="constrained")
-    for axes, (label, row) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
-        _draw_row(axes, label, row)
-    _save(figure, path)
+    rows = [("image", images), ("mask", masks), ("binarised", binarized_masks), ("composite", composites)]
+    _save(_labelled_rows(rows), path)
 
 
 def backgrounds_over_training(
@@ -85,10 +91,7 @@ def backgrounds_over_training(
         snapshots: (optimiser step, pixels in [0, 1]).
         path: of the PNG.
     """
-    figure = Figure(figsize=(1.1 + 0.72 * len(snapshots[0][1]), 0.8 * len(snapshots)), layout="constrained")
-    for axes, (step, row) in zip(figure.subplots(len(snapshots), 1, squeeze=False)[:, 0], snapshots, strict=True):
-        _draw_row(axes, f"step {step}", row)
-    _save(figure, path)
+    _save(_labelled_rows([(f"step {step}", backgrounds) for step, backgrounds in snapshots]), path)
 
 
 def overview(
@@ -100,40 +103,42 @@ def overview(
     """Draw what the method does beside what it brings: the README's picture.
 
     Args:
-        images: pixels in [0, 1].
-        composites: what the classifier is trained on.
-        results: what `results.json` holds.
+        images: pixels in [0, 1]; the first eight are shown.
+        composites: what the classifier is trained on, in the order of `images`.
+        results: what `results.json` holds; baseline and proposal are shown where they are there, else every method.
         path: of the PNG.
     """
+    methods = results["methods"]
+    shown = {name: methods[name] for name in ("baseline", "proposal") if name in methods} or methods
     figure = Figure(figsize=(12, 3.6), layout="constrained")
-    parts = figure.subfigures(1, 2, width_ratios=(1, 2.3), squeeze=False)[0]
-    _draw_pairs(parts[0], images[:8], composites[:8])
-    draw_accuracy_bars(parts[1].add_subplot(), results)
+    left, right = figure.subfigures(1, 2, width_ratios=(1, 2.3), squeeze=False)[0]
+    titles = ("images", "the same before other backgrounds")
+    for axes, title, pictures in zip(left.subplots(2, 1), titles, (images, composites), strict=True):
+        axes.imshow(_grid(pictures[:8], columns=4), interpolation="nearest")
+        axes.set_title(title, fontsize=10)
+        axes.axis("off")
+    draw_accuracy_bars(right.add_subplot(), {**results, "methods": shown})
     _save(figure, path)
 
 
-def _draw_pairs(figure: SubFigure, images: Tensor, composites: Tensor) -> None:
-    titles = ("images from the studio", "what the model also trains on")
-    for axes, title, pictures in zip(figure.subplots(2, 1), titles, (images, composites), strict=True):
-        axes.imshow(_grid(pictures, 4), vmin=0, vmax=1)
-        axes.set_title(title, fontsize=9)
-        axes.axis("off")
+def _labelled_rows(rows: list[tuple[str, Tensor]]) -> Figure:
+    figure = Figure(figsize=(1.1 + 0.72 * len(rows[0][1]), 0.78 * len(rows)), layout="constrained")
+    for axes, (label, images) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+        axes.imshow(_grid(images, columns=len(images)), interpolation="nearest")
+        axes.set_ylabel(label, rotation=0, ha="right", va="center")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+    return figure
 
 
-def _draw_row(axes: Axes, label: str, row: Tensor) -> None:
-    axes.imshow(_grid(row, len(row)), vmin=0, vmax=1)
-    axes.set_ylabel(label, rotation=0, ha="right", va="center")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.spines[:].set_visible(False)
-
-
-def _grid(images: Tensor, columns: int) -> Any:
-    """One picture of all, on white."""
-    colors = images if images.shape[1] == 3 else images[:, :1].expand(-1, 3, -1, -1)
-    return make_grid(colors.detach().cpu().float(), nrow=columns, padding=2, pad_value=1.0).permute(1, 2, 0).numpy()
+def _grid(images: Tensor, columns: int) -> np.ndarray:
+    """One picture of all, in thin grey frames that tell white images from the white page."""
+    # Compositing in a normalised space leaves values a rounding error outside [0, 1], of which matplotlib would warn.
+    colors = images.detach().cpu().float().clamp(0, 1).expand(-1, 3, -1, -1)
+    return make_grid(colors, nrow=columns, padding=1, pad_value=_FRAME).permute(1, 2, 0).numpy()
 
 
 def _save(figure: Figure, path: Path) -> None:
     with write_atomically(path) as temporary:
-        figure.savefig(temporary, dpi=_RESOLUTION, facecolor="white")
+        figure.savefig(temporary, dpi=_RESOLUTION, facecolor="white", bbox_inches="tight")

@@ -93,7 +93,7 @@ def dilated_silhouettes(
         images: pixels in [0, 1] on black.
         radius: of the disk, in pixels.
     """
-    footprint = torch.from_numpy(disk(radius)).float()[None, None]
+    footprint = torch.from_numpy(disk(radius)).to(images.device, torch.float32)[None, None]
     silhouettes = (images > 0).any(dim=1, keepdim=True).float()
     return torch.cat([F.conv2d(chunk, footprint, padding=radius) > 0.5 for chunk in silhouettes.split(_CHUNK)])
 
@@ -110,7 +110,7 @@ def replace_background(
         silhouettes: from `dilated_silhouettes`; what is outside takes the background's value.
         background: pixels in [0, 1].
     """
-    return torch.where(silhouettes, images, background)
+    return torch.where(silhouettes, images, background.to(images))
 
 
 def _as_image(values: np.ndarray) -> Tensor:

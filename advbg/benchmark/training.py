@@ -25,6 +25,10 @@ LEARNING_RATE = 1e-3
 _SNAPSHOTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
+class DamagedStateError(RuntimeError):
+    """A saved state that a training cannot go on from."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """Where a training is, for whoever shows it.
@@ -84,7 +88,7 @@ def train(
         report: called after every step.
 
     Raises:
-        RuntimeError: where `state_file` is damaged or of another run.
+        DamagedStateError: where `state_file` is damaged or of another run.
     """
     steps_per_epoch = -(-len(dataset.train_images) // BATCH_SIZE)
     total_steps = sum(epochs) * steps_per_epoch
@@ -176,7 +180,7 @@ def _load(file: Path, parts: dict[str, Any], order: torch.Generator, trained: Tr
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
     except Exception as error:
-        raise RuntimeError(f"{file} is damaged or of another run: {error}") from error
+        raise DamagedStateError(f"{file} is damaged or of another run: remove it to train this row again") from error
     order.set_state(state["order"])
     trained.seconds, trained.snapshots = state["seconds"], list(state["snapshots"])
     return state["epochs_done"]

@@ -1,0 +1,81 @@
+"""Photographs of people's own folders."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from advbg import Photographs
+from advbg.backgrounds.photographs import list_images, read_image
+
+
+def _save(path: Path, mode: str = "RGB", color: object = (255, 0, 0), size: tuple[int, int] = (20, 10)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, color).save(path)
+    return path
+
+
+def test_crops_are_drawn_from_every_photograph_and_its_sub_folders(tmp_path: Path) -> None:
+    _save(tmp_path / "red.png", color=(255, 0, 0))
+    _save(tmp_path / "deep" / "green.JPG", color=(0, 255, 0))
+    _save(tmp_path / "été.png", color=(0, 0, 255))
+    crops = Photographs(tmp_path).sample(40, (3, 8, 6), torch.Generator().manual_seed(0))
+    assert crops.shape == (40, 3, 8, 6)
+    assert set(crops.mean(dim=(2, 3)).argmax(dim=1).tolist()) == {0, 1, 2}
+    assert 0 <= crops.min() <= crops.max() <= 1
+
+
+def test_a_crop_is_a_part_of_its_photograph_in_proportion(tmp_path: Path) -> None:
+    ramp = np.tile(np.arange(0, 200, 2, dtype=np.uint8), (100, 1))
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    crops = Photographs(tmp_path).sample(20, (1, 10, 10), torch.Generator().manual_seed(1))
+    slopes = (crops[..., -1] - crops[..., 0]).mean(dim=(1, 2)) * 255 / 2 / 9 * 10
+    # A square of half to all of the 100 pixels.
+    assert 45 < slopes.min() < slopes.max() < 105
+    assert slopes.max() - slopes.min() > 10
+
+
+@pytest.mark.parametrize(
+    ("mode", "color", "expected"),
+    [
+        ("L", 51, [0.2, 0.2, 0.2]),
+        ("RGBA", (255, 0, 0, 128), [1, 0, 0]),
+        ("P", 0, [0, 0, 0]),
+        ("CMYK", (0, 255, 255, 0), [1, 0, 0]),
+    ],
+)
+def test_images_of_every_mode_become_colour(tmp_path: Path, mode: str, color: object, expected: list[float]) -> None:
+    path = _save(tmp_path / ("image.tif" if mode == "CMYK" else "image.png"), mode, color)
+    pixels = read_image(path, channels=3)
+    torch.testing.assert_close(pixels[:, 0, 0], torch.tensor(expected).float(), atol=0.01, rtol=0)
+    assert read_image(path, channels=1).shape == (1, 10, 20)
+    assert read_image(path, channels=4).shape == (4, 10, 20)
+
+
+def test_a_rotated_photograph_is_read_upright(tmp_path: Path) -> None:
+    image = Image.new("L", (20, 10))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "rotated.jpg", exif=exif)
+    assert read_image(tmp_path / "rotated.jpg", channels=1).shape == (1, 20, 10)
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"broken\.jpg cannot be read"):
+        Photographs(tmp_path).sample(1, (3, 4, 4), torch.Generator())
+    whole = _save(tmp_path / "whole.png", size=(200, 200))
+    whole.write_bytes(whole.read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"whole\.png cannot be read"):
+        read_image(whole, channels=3)
+
+
+def test_a_folder_without_images_and_no_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / ".hidden.png").touch()
+    with pytest.raises(ValueError, match="has no images"):
+        Photographs(tmp_path)
+    with pytest.raises(NotADirectoryError, match=r"`folder` \(=.*nowhere'\) is not a directory"):
+        list_images(tmp_path / "nowhere")

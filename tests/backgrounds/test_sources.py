@@ -1,0 +1,166 @@
+"""What every source promises, and what each is."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from advbg import BackgroundSource, TrainableSource
+from advbg.backgrounds import SOURCE_NAMES, Black, GeneratorPopulation, Noise, PaperGenerator, make_source
+from advbg.backgrounds.population import BackgroundGenerator, join_tiles
+
+
+def _seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.sampled_from(SOURCE_NAMES),
+    count=st.integers(1, 15),
+    channels=st.sampled_from([1, 2, 3]),
+    height=st.integers(3, 90),
+    width=st.integers(3, 90),
+)
+def test_backgrounds_have_the_shape_asked_for_and_lie_in_the_unit_interval(
+    name: str, count: int, channels: int, height: int, width: int
+) -> None:
+    shape = (channels, height, width)
+    source = make_source(name, shape, _seeded())
+    assert isinstance(source, BackgroundSource)
+    backgrounds = source.sample(count, shape, _seeded(1))
+    assert backgrounds.shape == (count, *shape)
+    assert backgrounds.dtype == torch.float32
+    assert 0 <= backgrounds.min() <= backgrounds.max() <= 1
+    assert torch.equal(backgrounds, source.sample(count, shape, _seeded(1)))
+
+
+@pytest.mark.parametrize("name", ["adversarial", "random", "paper", "noise"])
+def test_another_random_state_makes_other_backgrounds(name: str) -> None:
+    source = make_source(name, (1, 16, 16), _seeded())
+    first, second = (source.sample(4, (1, 16, 16), _seeded(seed)) for seed in (1, 2))
+    assert not torch.equal(first, second)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"`background` \(='forest'\) must be one of adversarial, random"):
+        make_source("forest", (1, 8, 8), _seeded())
+
+
+def test_black_is_black_and_noise_is_uniform() -> None:
+    assert not Black().sample(3, (1, 5, 5), _seeded()).any()
+    noise = Noise().sample(8, (1, 64, 64), _seeded())
+    assert noise.mean().item() == pytest.approx(0.5, abs=0.01)
+    assert noise.var().item() == pytest.approx(1 / 12, abs=0.005)
+
+
+def test_only_trainable_sources_have_parameters_to_climb() -> None:
+    climbing = {}
+    for name in SOURCE_NAMES:
+        source = make_source(name, (1, 16, 16), _seeded())
+        climbing[name] = source.sample(2, (1, 16, 16), _seeded()).requires_grad
+        assert climbing[name] == (isinstance(source, nn.Module) and any(p.requires_grad for p in source.parameters()))
+    assert climbing == {"adversarial": True, "random": False, "paper": True, "noise": False, "black": False}
+
+
+def test_the_population_draws_from_every_member_in_turn_even_for_single_images() -> None:
+    population = GeneratorPopulation(1, _seeded(), lifetime=100)
+    used = set()
+    for _ in population.members:
+        population.sample(1, (1, 16, 16), _seeded()).sum().backward()
+        used |= {i for i, member in enumerate(population.members) if member.head.weight.grad is not None}
+        population.zero_grad()
+        population.advance(_seeded())
+    assert used == set(range(len(population.members)))
+
+
+def test_every_member_is_born_anew_once_in_a_lifetime_and_never_all_at_once() -> None:
+    population = GeneratorPopulation(1, _seeded(), lifetime=12)
+    births = []
+    for step in range(12):
+        before = [member.head.weight.detach().clone() for member in population.members]
+        born = set(population.advance(_seeded(step)))
+        changed = [i for i, member in enumerate(population.members) if not torch.equal(before[i], member.head.weight)]
+        assert born == {parameter for i in changed for parameter in population.members[i].parameters()}
+        births.append(changed)
+    assert sorted(index for step in births for index in step) == list(range(len(population.members)))
+    assert max(len(step) for step in births) == 1
+
+
+def test_a_member_that_dies_takes_its_optimiser_state_along() -> None:
+    from tests.models import adversarial_wrapper, train
+
+    wrapper = adversarial_wrapper(background=GeneratorPopulation(3, _seeded(), lifetime=6))
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    train(wrapper, optimizer, 13)
+    state = wrapper.companions.background_optimizer.state
+    ages = [
+        int(state[p]["step"]) if p in state else 0 for p in (m.head.weight for m in wrapper.companions.source.members)
+    ]
+    assert max(ages) <= 5
+    assert min(ages) == 0
+
+
+def test_no_weights_can_turn_a_generator_flat_for_good() -> None:
+    generator = BackgroundGenerator(1, 1, 1)
+    generator.be_born(_seeded())
+    for parameter in generator.head.parameters():
+        parameter.data.mul_(0.01)
+    spread = generator(64, 16, 16, _seeded()).std(dim=(1, 2, 3))
+    assert spread.median() > 0.05
+
+
+def test_a_lifetime_under_one_step_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`lifetime` \(=0\)"):
+        GeneratorPopulation(1, _seeded(), lifetime=0)
+
+
+def test_tiles_are_laid_out_row_by_row() -> None:
+    pieces = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 2, 3)
+    mosaics = join_tiles(pieces, 2)
+    assert mosaics.shape == (2, 1, 4, 6)
+    corners = mosaics[:, 0, ::3, ::5].flatten(1)
+    assert corners.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_the_papers_generator_for_32_pixels_has_its_filters_and_rate() -> None:
+    source = PaperGenerator(1, 32, 32, _seeded())
+    sizes = [(c.in_channels, c.out_channels) for c in (*source.convolutions, source.head)]
+    assert sizes == [(1, 128), (128, 64), (64, 32), (32, 1)]
+    assert source.learning_rate == 1e-5
+
+
+def test_a_larger_image_than_the_papers_generator_was_made_for_is_refused() -> None:
+    from tests.models import a_batch, adversarial_wrapper
+
+    wrapper = adversarial_wrapper(background="paper")
+    wrapper.companions.build(a_batch()[0])
+    with pytest.raises(ValueError, match=r"PaperGenerator.sample made backgrounds of shape \(8, 3, 32, 32\)"):
+        wrapper.generate_parameters(a_batch(size=(64, 64))[0])
+
+
+def test_a_source_of_ones_own_takes_part_in_the_max_step() -> None:
+    from tests.models import adversarial_wrapper, train
+
+    class OneColor(TrainableSource):
+        learning_rate = 0.5
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.color = nn.Parameter(torch.zeros(3))
+
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
+            return torch.sigmoid(self.color)[None, :, None, None].expand(count, *shape)
+
+    wrapper = adversarial_wrapper(background=OneColor())
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    train(wrapper, optimizer, 2)
+    assert wrapper.companions.source.color.abs().max() > 0.4
+
+
+def test_a_trainable_source_without_sample_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="must define `sample`"):
+        TrainableSource().sample(1, (1, 2, 2), _seeded())

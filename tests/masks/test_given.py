@@ -1,0 +1,41 @@
+"""Masks that nobody has to learn, and masks of large images."""
+
+import torch
+
+from advbg.masks import check_mask, nonzero_mask
+from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
+
+
+def test_every_pixel_above_zero_in_any_channel_is_foreground() -> None:
+    pixels = torch.zeros(1, 3, 2, 2)
+    pixels[0, 2, 0, 1] = 1e-6
+    assert nonzero_mask(pixels).tolist() == [[[[0.0, 1.0], [0.0, 0.0]]]]
+
+
+def test_a_given_mask_becomes_float_with_a_channel() -> None:
+    images = torch.rand(2, 3, 4, 5)
+    for mask in (torch.rand(2, 4, 5) > 0.5, torch.rand(2, 1, 4, 5, dtype=torch.float64)):
+        checked = check_mask(mask, images)
+        assert checked.shape == (2, 1, 4, 5)
+        assert checked.dtype == torch.float32
+        torch.testing.assert_close(checked.flatten(), mask.flatten().float())
+
+
+def test_masks_are_made_at_no_more_than_64_pixels_in_the_images_proportions() -> None:
+    assert reduced_size(torch.empty(1, 1, 32, 64)) == (32, 64)
+    assert reduced_size(torch.empty(1, 1, 128, 256)) == (32, 64)
+    assert reduced_size(torch.empty(1, 1, 1000, 3)) == (64, 1)
+
+
+def test_small_images_are_left_as_they_are() -> None:
+    images = torch.rand(1, 3, 64, 20)
+    assert reduce_to_mask_size(images) is images
+    assert enlarge(images, images.shape[-2:]) is images
+
+
+def test_an_enlarged_mask_stays_in_the_unit_interval_with_its_mean() -> None:
+    mask = (torch.rand(2, 1, 16, 16) > 0.5).float()
+    large = enlarge(mask, torch.Size((64, 64)))
+    assert large.shape == (2, 1, 64, 64)
+    assert 0 <= large.min() <= large.max() <= 1
+    torch.testing.assert_close(large.mean(dim=(1, 2, 3)), mask.mean(dim=(1, 2, 3)), atol=0.02, rtol=0)

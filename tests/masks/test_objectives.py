@@ -1,0 +1,134 @@
+"""What the mask objectives reward, and masks that are learned by them."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from advbg import AdversarialBackground, PaperObjective, Schedule, SufficiencyNecessity
+from advbg.masks.objectives import mean_total_variation, output_tensors, relative_distance, studio_color
+
+
+def _scene(count: int = 6, studio: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Discs and squares, their true masks and classes, before a grey of one's choice."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(2, (count,), generator=generator)
+    centers = 8 + 8 * torch.rand(count, 2, 1, 1, generator=generator)
+    rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(24.0), indexing="ij")
+    down, right = (rows - centers[:, 0]).abs(), (columns - centers[:, 1]).abs()
+    disc, square = down**2 + right**2 <= 25, (down <= 4.5) & (right <= 4.5)
+    mask = torch.where(targets[:, None, None] == 0, disc, square)[:, None]
+    return torch.where(mask, 1 - studio, studio).float(), mask.float(), targets
+
+
+def _brightness(images: Tensor) -> Tensor:
+    return images.flatten(1)
+
+
+@pytest.mark.parametrize("studio", [0.0, 0.3, 1.0])
+def test_the_true_mask_is_better_than_a_part_the_whole_or_nothing(studio: float) -> None:
+    images, mask, _ = _scene(studio=studio)
+    half = mask.clone()
+    half[..., :12] = 0
+    objective = SufficiencyNecessity()
+    true = objective(_brightness, images, mask)
+    for worse in (half, torch.ones_like(mask), torch.zeros_like(mask), mask.roll(3, dims=3)):
+        assert objective(_brightness, images, worse) > true
+
+
+def test_sufficiency_and_necessity_are_one_each_for_an_empty_mask() -> None:
+    images, mask, _ = _scene()
+    assert SufficiencyNecessity()(_brightness, images, torch.zeros_like(mask)).item() == pytest.approx(2.0)
+    assert SufficiencyNecessity()(_brightness, images, torch.ones_like(mask)).item() == pytest.approx(1.0)
+
+
+def test_the_unit_of_the_outputs_does_not_matter() -> None:
+    images, mask, _ = _scene()
+    soft = 0.3 + 0.5 * mask
+    plain = SufficiencyNecessity()(_brightness, images, soft)
+    scaled = SufficiencyNecessity()(lambda x: 1000 * _brightness(x) + 7, images, soft)
+    torch.testing.assert_close(scaled, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_a_model_that_answers_everything_alike_gives_no_nan() -> None:
+    images, mask, _ = _scene()
+    loss = SufficiencyNecessity()(lambda x: torch.ones(len(x), 3), images, mask)
+    assert torch.isfinite(loss)
+
+
+def test_the_papers_objective_is_its_formula() -> None:
+    images, mask, targets = _scene()
+    soft = (0.1 + 0.6 * mask).requires_grad_()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(576, 2))
+    ours = PaperObjective()(model, images, soft, targets)
+    weight, bias = (parameter.detach().double().numpy() for parameter in model.parameters())
+    m = soft.detach().double().numpy()
+    logits = (images.double().numpy() * m).reshape(len(m), -1) @ weight.T + bias
+    log_probabilities = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    loss = -log_probabilities[np.arange(len(m)), targets.numpy()].mean()
+    hinge = np.maximum(m.mean((1, 2, 3)) - 0.2, 0).mean()
+    variation = np.abs(np.diff(m, axis=2)).mean() + np.abs(np.diff(m, axis=3)).mean()
+    assert ours.item() == pytest.approx(loss + hinge + 0.1 * variation, rel=1e-5)
+
+
+def test_without_targets_the_papers_objective_compares_with_the_whole_image() -> None:
+    images, mask, _ = _scene()
+    full = PaperObjective(area=0.9, smoothness=0.0)(_brightness, images, torch.ones_like(mask) * 0.5)
+    assert full.item() == pytest.approx(0.5, rel=1e-5)
+
+
+def test_total_variation_is_the_mean_step_between_neighbours() -> None:
+    mask = torch.rand(3, 1, 5, 7)
+    exact = np.abs(np.diff(mask.numpy(), axis=2)).mean() + np.abs(np.diff(mask.numpy(), axis=3)).mean()
+    assert mean_total_variation(mask).item() == pytest.approx(exact, rel=1e-5)
+
+
+def test_the_studio_color_is_the_median_of_the_frame() -> None:
+    images = torch.rand(2, 3, 6, 9)
+    frame = torch.ones(6, 9, dtype=torch.bool)
+    frame[1:-1, 1:-1] = False
+    values = np.sort(images.numpy()[:, :, frame.numpy()], axis=2)
+    # torch takes the lower of the two middle values.
+    np.testing.assert_allclose(studio_color(images)[..., 0, 0], values[:, :, (frame.sum() - 1) // 2])
+
+
+def test_relative_distance_is_one_for_the_other_and_zero_for_the_expected() -> None:
+    expected, other = [torch.randn(4, 3), torch.randn(4, 2)], [torch.randn(4, 3), torch.randn(4, 2)]
+    assert relative_distance(expected, expected, other) == 0
+    assert relative_distance(other, expected, other).item() == pytest.approx(1.0)
+
+
+def test_only_floating_tensors_with_a_row_for_each_image_are_compared() -> None:
+    outputs = {"logits": torch.rand(4, 2, 2), "labels": torch.ones(4).long(), "loss": torch.tensor(1.0), "name": "x"}
+    assert [tuple(tensor.shape) for tensor in output_tensors(outputs, 4)] == [(4, 4)]
+    assert [tuple(tensor.shape) for tensor in output_tensors([torch.rand(4), (torch.rand(4, 3),)], 4)] == [
+        (4, 1),
+        (4, 3),
+    ]
+
+
+def _learned_masks(objective: object, studio: float) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 12, 5, stride=2), nn.ReLU(), nn.Conv2d(12, 24, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 64, 2)
+    )
+    wrapper = AdversarialBackground(model, schedule=Schedule(150, 300), mask_objective=objective)
+    optimizer = torch.optim.Adam(wrapper.parameters(), lr=1e-3)
+    wrapper.attach(optimizer)
+    for step in range(450):
+        images, _, targets = _scene(32, studio, seed=step)
+        F.cross_entropy(wrapper(images, targets=targets), targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    images, mask, _ = _scene(64, studio, seed=10_000)
+    return wrapper.companions.foreground(images), mask
+
+
+@pytest.mark.parametrize("studio", [0.0, 0.3])
+def test_the_default_objective_finds_the_object_whatever_the_studio(studio: float) -> None:
+    found, mask = _learned_masks(SufficiencyNecessity(), studio)
+    union = torch.maximum(found, mask).sum(dim=(1, 2, 3))
+    overlap = (found * mask).sum(dim=(1, 2, 3))
+    assert (overlap / union).mean() > 0.7

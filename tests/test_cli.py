@@ -1,0 +1,241 @@
+"""The command line as a user meets it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+from advbg import cli
+from advbg.benchmark import reproduce as experiment
+from advbg.benchmark import training
+from advbg.benchmark.paper_results import COLUMNS
+
+_REPRODUCE = ["reproduce", "--train-size", "64", "--epochs", "1,1,1"]
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["advbg", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run of two methods."""
+    output = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert _run(monkeypatch, *_REPRODUCE, "--output", output) == 0
+    return output
+
+
+def test_reproduce_writes_results_weights_and_figures(finished_run: Path) -> None:
+    results = json.loads((finished_run / "results.json").read_text())
+    assert list(results) == ["dataset", "seed", "train_size", "methods", "paper"]
+    assert (results["dataset"], results["seed"], results["train_size"]) == ("digits", 0, 64)
+    assert list(results["methods"]) == ["baseline", "proposal"]
+    for name, method in results["methods"].items():
+        assert list(method) == ["accuracy", "seconds", "checkpoint"]
+        assert tuple(method["accuracy"]) == COLUMNS
+        assert all(0 <= value <= 100 for value in method["accuracy"].values())
+        assert method["seconds"] > 0
+        assert load_file(method["checkpoint"])
+        assert Path(method["checkpoint"]) == finished_run / name / "model.safetensors"
+    assert "| proposal |" in (finished_run / "results.md").read_text()
+    for figure in ("accuracy.png", "overview.png", "proposal/composites.png", "proposal/backgrounds.png"):
+        assert np.asarray(Image.open(finished_run / figure)).std() > 0
+
+
+def test_a_seed_reproduces_a_run_and_another_changes_it(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _run(monkeypatch, *_REPRODUCE, "--output", tmp_path / "same") == 0
+    assert _run(monkeypatch, *_REPRODUCE, "--output", tmp_path / "other", "--seed", 1) == 0
+    for name in ("baseline", "proposal"):
+        first, same, other = (
+            load_file(folder / name / "model.safetensors")
+            for folder in (finished_run, tmp_path / "same", tmp_path / "other")
+        )
+        assert all(torch.equal(first[key], same[key]) for key in first)
+        assert not any(torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
+def test_a_run_stopped_anywhere_goes_on_and_ends_the_same(
+    stop_at: int,
+    finished_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    batches, seen = training._batches, 0
+
+    def interrupted(*arguments: object) -> object:
+        nonlocal seen
+        for batch in batches(*arguments):
+            yield batch
+            seen += 1
+            if seen == 2 * stop_at - 1:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "_batches", interrupted)
+    output = tmp_path / "run"
+    assert _run(monkeypatch, *_REPRODUCE, "--output", output) == 130
+    assert "--resume" in capsys.readouterr().err
+    monkeypatch.setattr(training, "_batches", batches)
+    assert _run(monkeypatch, *_REPRODUCE, "--output", output, "--resume") == 0
+    for name in ("baseline", "proposal"):
+        whole, resumed = (load_file(folder / name / "model.safetensors") for folder in (finished_run, output))
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    accuracies = [json.loads((folder / "results.json").read_text())["methods"] for folder in (finished_run, output)]
+    assert accuracies[0]["proposal"]["accuracy"] == accuracies[1]["proposal"]["accuracy"]
+
+
+def test_new_runs_get_a_folder_of_their_own_and_resume_takes_the_newest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny = ["reproduce", "--train-size", "8", "--epochs", "0,0,1", "--methods", "baseline"]
+    assert _run(monkeypatch, *tiny) == 0
+    assert _run(monkeypatch, *tiny) == 0
+    (tmp_path / "runs" / "digits-002" / "results.json").unlink()
+    assert _run(monkeypatch, *tiny, "--resume") == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-001", "digits-002"]
+    assert (tmp_path / "runs" / "digits-002" / "results.json").is_file()
+
+
+@pytest.mark.parametrize("method", ["black", "noise", "random", "paper"])
+def test_every_other_method_runs(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["--train-size", 40, "--epochs", "0,1,1", "--methods", method, "--output", tmp_path / "run"]
+    assert _run(monkeypatch, "reproduce", *arguments) == 0
+    assert list(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == [method]
+
+
+def test_the_run_of_another_setting_is_not_resumed(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, *_REPRODUCE, "--output", finished_run, "--resume", "--seed", 5) == 2
+    assert "has `seed` 0, not 5" in capsys.readouterr().err
+
+
+def test_evaluate_gives_a_row_for_each_image_and_their_mean(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("L", (50, 40), 0).save(tmp_path / "black.png")
+    Image.new("RGB", (50, 40), (255, 255, 255)).save(tmp_path / "white.jpg")
+    checkpoint = finished_run / "baseline" / "model.safetensors"
+    arguments = ["evaluate", checkpoint, "--dataset", "digits", "--backgrounds", tmp_path]
+    assert _run(monkeypatch, *arguments, "--json") == 0
+    printed = json.loads(capsys.readouterr().out)
+    original = json.loads((finished_run / "results.json").read_text())["methods"]["baseline"]["accuracy"]["original"]
+    assert list(printed["accuracy"]) == ["black.png", "white.jpg"]
+    assert printed["accuracy"]["black.png"] == pytest.approx(original)
+    assert printed["mean"] == pytest.approx(sum(printed["accuracy"].values()) / 2)
+    assert _run(monkeypatch, *arguments) == 0
+    table = capsys.readouterr().out
+    assert "white.jpg" in table
+    assert f"{printed['mean']:.1f}" in table
+
+
+def test_preview_draws_images_masks_and_composites(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(18):
+        Image.new("RGB", (40 + index, 30), (10 * index, 0, 0)).save(folder / f"{index:02}.png")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished_run, tmp_path / "runs" / "digits-001")
+    assert _run(monkeypatch, "preview", folder, "--output", "all.png") == 0
+    assert "16 of 18 images" in capsys.readouterr().out
+    companions = finished_run / "proposal" / "companions.pt"
+    assert _run(monkeypatch, "preview", folder / "00.png", "--output", "one.png", "--companions", companions) == 0
+    with Image.open("all.png") as many, Image.open("one.png") as one:
+        assert many.width > 3 * one.width
+
+
+@pytest.fixture
+def a_mess(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with everything that can be wrong with a user's files."""
+    monkeypatch.chdir(tmp_path)
+    checkpoint = (finished_run / "baseline" / "model.safetensors").read_bytes()
+    Path("good.safetensors").write_bytes(checkpoint)
+    Path("damaged.safetensors").write_bytes(checkpoint[:5000])
+    Path("damaged.pt").write_bytes((finished_run / "proposal" / "companions.pt").read_bytes()[:500])
+    for folder in ("empty", "broken", "fine"):
+        Path(folder).mkdir()
+    Path("broken/image.png").write_text("no image")
+    Image.new("L", (40, 40)).save("fine/image.png")
+    shutil.copytree(finished_run, "run")
+    (Path("run") / "proposal" / "state.pt").write_bytes(b"not a state")
+    Path("taken").mkdir()
+    Path("taken/thesis.txt").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("reproduce --dataset cifar", "cifar"),
+        ("reproduce --colour red", "colour"),
+        ("reproduce --methods baseline,magic", "`methods` (='baseline,magic')"),
+        ("reproduce --methods baseline,baseline", "must be different"),
+        ("reproduce --epochs 1,2", "`epochs` (='1,2')"),
+        ("reproduce --epochs 1,2,-3", "`epochs`"),
+        ("reproduce --epochs 0,0,0", "not all 0"),
+        ("reproduce --train-size 0", "`train_size` (=0)"),
+        ("reproduce --train-size 5000", "1347"),
+        ("reproduce --seed -1", "`seed` (=-1)"),
+        ("reproduce --output run", "--resume"),
+        ("reproduce --output taken", "files that are not a run's"),
+        ("reproduce --output good.safetensors", "is not a folder"),
+        ("reproduce --output run --train-size 64 --epochs 1,1,1 --resume", "state.pt is damaged"),
+        ("evaluate missing.safetensors --dataset digits --backgrounds fine", "does not exist"),
+        ("evaluate damaged.safetensors --dataset digits --backgrounds fine", "damaged"),
+        ("evaluate good.safetensors --dataset digits --backgrounds nowhere", "not a directory"),
+        ("evaluate good.safetensors --dataset digits --backgrounds empty", "has no images"),
+        ("evaluate good.safetensors --dataset digits --backgrounds broken", "image.png cannot be read"),
+        ("evaluate good.safetensors --dataset digits", "--backgrounds"),
+        ("evaluate", "checkpoint"),
+        ("preview fine --output out.jpg", "must end in .png"),
+        ("preview fine --output nowhere/out.png", "does not exist"),
+        ("preview fine --output out.png", "no trained companions"),
+        ("preview fine --output out.png --companions damaged.pt", "damaged"),
+        ("preview fine --output out.png --companions missing.pt", "does not exist"),
+        ("preview fine --output out.png --companions good.safetensors", "not a state of companions"),
+        ("preview broken --output out.png --companions run/proposal/companions.pt", "cannot be read"),
+        ("paint", "paint"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line_with_exit_code_2(
+    command: str, message: str, a_mess: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(path for path in a_mess.rglob("*") if "runs" not in path.parts)
+    assert _run(monkeypatch, *command.split()) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("advbg: ")
+    assert message in lines[0]
+    assert sorted(path for path in a_mess.rglob("*") if "runs" not in path.parts) == before
+
+
+def test_settings_of_a_damaged_run_are_refused(tmp_path: Path) -> None:
+    settings = experiment.Settings("digits", ("baseline",), None, (1, 0, 0), 0)
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(ValueError, match=r"settings\.json is damaged"):
+        experiment.open_run(tmp_path, settings, resume=True)
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "advbg", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "advbg")
+    done = subprocess.run([sys.executable, "-m", "advbg", "nonsense"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr

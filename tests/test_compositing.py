@@ -1,0 +1,53 @@
+"""Objects before other backgrounds."""
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.ndimage import binary_dilation
+
+from advbg.compositing import CompositeParameters, composite, widen
+from advbg.pixel_space import PixelSpace
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), channels=st.sampled_from([1, 3]), mean=st.floats(0, 1), std=st.floats(0.1, 1))
+def test_the_composite_is_the_papers_equation_in_normalised_space(
+    seed: int, channels: int, mean: float, std: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    pixels, backgrounds = (torch.rand(4, channels, 6, 7, generator=generator) for _ in range(2))
+    mask = torch.rand(4, 1, 6, 7, generator=generator)
+    composited = torch.tensor([True, False, True, False])
+    images = (pixels - mean) / std
+    made = composite(images, mask, backgrounds, composited, PixelSpace((mean,), (std,)))
+    mixed = pixels.double() * mask.double() + backgrounds.double() * (1 - mask.double())
+    torch.testing.assert_close(made[composited].double(), ((mixed - mean) / std)[composited], rtol=1e-4, atol=1e-4)
+    assert torch.equal(made[~composited], images[~composited])
+
+
+def test_an_image_whose_object_was_not_found_stays_as_it_is() -> None:
+    images = torch.rand(2, 3, 5, 5)
+    mask = torch.zeros(2, 1, 5, 5)
+    mask[1, 0, 2, 2] = 1
+    made = composite(images, mask, torch.rand(2, 3, 5, 5), torch.tensor([True, True]), PixelSpace())
+    assert torch.equal(made[0], images[0])
+    assert not torch.equal(made[1], images[1])
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31), size=st.integers(3, 15))
+def test_each_mask_is_dilated_by_its_own_halo(seed: int, size: int) -> None:
+    mask = (torch.rand(4, 1, size, size, generator=torch.Generator().manual_seed(seed)) > 0.8).float()
+    widened = widen(mask, torch.tensor([0, 1, 2, 3]), largest=3)
+    for halo, (before, after) in enumerate(zip(mask, widened, strict=True)):
+        square = np.ones((2 * halo + 1,) * 2)
+        np.testing.assert_array_equal(after[0].numpy() > 0, binary_dilation(before[0].numpy() > 0, square))
+
+
+def test_parameters_are_taken_by_slice_list_and_tensor() -> None:
+    params = CompositeParameters(torch.rand(5, 1, 2, 2), torch.arange(5) > 2, torch.arange(5))
+    for indices in (slice(1, 3), [4, 0], torch.tensor([2])):
+        part = params[indices]
+        assert torch.equal(part.backgrounds, params.backgrounds[indices])
+        assert torch.equal(part.halo, params.halo[indices])

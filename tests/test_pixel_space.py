@@ -1,0 +1,60 @@
+"""Where a model's input lies."""
+
+import pytest
+import timm
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from advbg.pixel_space import PixelSpace
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    channels=st.sampled_from([1, 3, 6]),
+    mean=st.floats(0, 1),
+    std=st.floats(0.05, 2),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_normalising_and_back_is_the_identity(channels: int, mean: float, std: float, dtype: torch.dtype) -> None:
+    space = PixelSpace((mean,) * channels, (std,) * channels)
+    pixels = torch.rand(2, channels, 4, 5, dtype=dtype)
+    images = space.from_pixels(pixels)
+    torch.testing.assert_close(images.double(), (pixels.double() - mean) / std, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(space.to_pixels(images), pixels.float(), rtol=1e-4, atol=1e-5)
+
+
+def test_timms_configuration_is_found_and_arguments_come_first() -> None:
+    model = timm.create_model("resnet10t", num_classes=2)
+    assert PixelSpace.of(model).mean == tuple(model.pretrained_cfg["mean"])
+    assert PixelSpace.of(model, 0.1, 0.2) == PixelSpace((0.1,), (0.2,), "arguments")
+    assert PixelSpace.of(nn.Identity()) == PixelSpace((0.0,), (1.0,))
+
+
+def test_images_that_look_unnormalised_to_a_timm_model_are_warned_about() -> None:
+    space = PixelSpace.of(timm.create_model("resnet10t", num_classes=2))
+    images = torch.rand(2, 3, 8, 8)
+    images[0, 0, 0, 0] = 0.0
+    with pytest.warns(UserWarning, match="not normalised"):
+        space.check(images)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ((0.5, 0.5), (0.5,), "same number of channels"),
+        ((), (), "same number of channels"),
+        ((float("nan"),), (1.0,), "`mean`"),
+        ((0.0,), (0.0,), "`std`"),
+        ((0.0,), (float("inf"),), "`std`"),
+    ],
+)
+def test_statistics_that_cannot_be_are_refused(mean: tuple[float, ...], std: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PixelSpace(mean, std)
+
+
+def test_statistics_of_other_channels_than_the_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="has 3 channels, but `images` has 1"):
+        PixelSpace((0.5,) * 3, (0.5,) * 3).check(torch.zeros(2, 1, 4, 4))

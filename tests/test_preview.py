@@ -1,0 +1,55 @@
+"""What trained companions make of images, now and after they were saved."""
+
+import pytest
+import torch
+
+from advbg import AdversarialBackground, Schedule
+from advbg.preview import preview, rebuild
+from tests.models import a_batch, adversarial_wrapper, tiny_classifier, train
+
+
+def _trained(**options: object) -> AdversarialBackground:
+    options = {"mean": 0.5, "std": 0.5, "schedule": Schedule(0, 2)} | options
+    wrapper = AdversarialBackground(tiny_classifier(), **options)
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    train(wrapper, optimizer, 4)
+    return wrapper
+
+
+def test_a_preview_has_pixels_masks_and_composites_and_draws_from_no_stream() -> None:
+    wrapper = _trained()
+    images, _ = a_batch()
+    before = wrapper.companions.generator.get_state()
+    made = preview(wrapper.companions, images)
+    assert torch.equal(before, wrapper.companions.generator.get_state())
+    torch.testing.assert_close(made.images, images * 0.5 + 0.5)
+    assert made.masks.shape == made.binarized.shape == (8, 1, 32, 32)
+    assert set(made.binarized.unique().tolist()) <= {0.0, 1.0}
+    inside = made.binarized.expand(-1, 3, -1, -1) == 1
+    torch.testing.assert_close(made.composites[inside], made.images[inside])
+    assert 0 <= made.composites.min() <= made.composites.max() <= 1
+
+
+@pytest.mark.parametrize("background", ["adversarial", "paper", "noise"])
+def test_saved_companions_are_rebuilt_and_make_the_same(background: str) -> None:
+    wrapper = _trained(background=background)
+    images, _ = a_batch()
+    rebuilt = rebuild(wrapper.companions.state_dict())
+    for field in ("images", "masks", "binarized", "composites"):
+        ours, theirs = (getattr(preview(companions, images), field) for companions in (wrapper.companions, rebuilt))
+        assert torch.equal(ours, theirs)
+
+
+def test_what_cannot_be_rebuilt_is_refused_with_the_reason() -> None:
+    with pytest.raises(RuntimeError, match="not a state of companions"):
+        rebuild(tiny_classifier().state_dict())
+    with pytest.raises(ValueError, match="before their first batch"):
+        rebuild(adversarial_wrapper().companions.state_dict())
+
+    class Grey:
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
+            return torch.full((count, *shape), 0.5)
+
+    with pytest.raises(ValueError, match=r"`background` \(='.*Grey'\)"):
+        rebuild(_trained(background=Grey()).companions.state_dict())

@@ -1,0 +1,50 @@
+"""The README does what it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tests.models import a_batch, tiny_classifier
+
+_README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", _README, flags=re.DOTALL)
+
+
+def test_every_python_block_runs_in_the_order_of_the_page() -> None:
+    assert len(_blocks("python")) >= 4
+    page: dict[str, Any] = {}
+    for block in _blocks("python"):
+        exec(compile(block, "README.md", "exec"), page)
+
+
+def test_the_diff_turns_one_script_that_runs_into_another(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    (diff,) = _blocks("diff")
+    lines = diff.splitlines()
+    before = "\n".join(line[1:] for line in lines if not line.startswith("+"))
+    after = "\n".join(line[1:] for line in lines if not line.startswith("-"))
+    for script in (before, after):
+        script_names: dict[str, Any] = {
+            "torch": torch,
+            "model": tiny_classifier(),
+            "loader": [a_batch(seed=seed) for seed in range(2)],
+            "criterion": nn.CrossEntropyLoss(),
+        }
+        exec(compile(script, "README.md", "exec"), script_names)
+        saved = torch.load(tmp_path / "model.pt", weights_only=True)
+        tiny_classifier(seed=1).load_state_dict(saved, strict=True)
+    assert "AdversarialBackground" not in before
+    assert script_names["wrapper"].companions.step_count == 2
+
+
+def test_links_and_pictures_of_the_page_exist() -> None:
+    root = Path(__file__).parents[1]
+    local = [link for link in re.findall(r"\]\(([^)#]+)\)", _README) if "://" not in link]
+    assert len(local) >= 3
+    assert [link for link in local if not (root / link).exists()] == []

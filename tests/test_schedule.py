@@ -1,0 +1,44 @@
+"""Phases by optimiser steps."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from advbg import Schedule
+
+
+@given(classifier=st.integers(0, 50), mask=st.integers(0, 50), step=st.integers(0, 200), masks_given=st.booleans())
+def test_phases_follow_each_other_by_their_steps(classifier: int, mask: int, step: int, masks_given: bool) -> None:
+    phases = ["classifier"] * classifier + ([] if masks_given else ["mask"] * mask) + ["adversarial"] * 300
+    assert Schedule(classifier, mask).phase(step, masks_given=masks_given) == phases[step]
+
+
+@given(total=st.integers(1, 10**6), classifier=st.floats(0, 0.5), mask=st.floats(0, 0.4))
+def test_fractions_share_out_the_steps(total: int, classifier: float, mask: float) -> None:
+    schedule = Schedule.fractions(total, classifier=classifier, mask=mask)
+    assert abs(schedule.classifier - total * classifier) <= 0.5
+    assert abs(schedule.mask - total * mask) <= 0.5
+
+
+@pytest.mark.parametrize(("name", "value"), [("classifier", -1), ("mask", 1.5), ("classifier", True)])
+def test_steps_that_are_no_count_are_refused(name: str, value: object) -> None:
+    # Set as beartype, which checks the types in this suite, would not let it pass.
+    schedule = object.__new__(Schedule)
+    for field in ("classifier", "mask"):
+        object.__setattr__(schedule, field, value if field == name else 1)
+    with pytest.raises(ValueError, match=rf"`{name}` \(={value}\)"):
+        schedule.__post_init__()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"total_steps": 0}, r"`total_steps` \(=0\)"),
+        ({"total_steps": 10, "classifier": 1.2}, r"`classifier` \(=1.2\)"),
+        ({"total_steps": 10, "mask": -0.2}, r"`mask` \(=-0.2\)"),
+        ({"total_steps": 10, "classifier": 0.6, "mask": 0.4}, "must be under 1"),
+    ],
+)
+def test_shares_that_leave_nothing_are_refused(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Schedule.fractions(**arguments)
