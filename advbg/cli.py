@@ -234,10 +234,10 @@ def _load_state(file: Path) -> dict[str, object]:
 def _progress_bar(console: Console) -> Iterator[Callable[["Progress"], None]]:
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description:<22}"),
-        BarColumn(bar_width=30),
+        TextColumn("{task.description:<21}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[losses]:<28}"),
+        TextColumn("{task.fields[losses]:<22}"),
         TimeRemainingColumn(),
     )
     tasks = {}

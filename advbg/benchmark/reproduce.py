@@ -116,7 +116,7 @@ def reproduce(
         results["methods"][method] = {
             "accuracy": accuracy_before_paper_backgrounds(trained.model, dataset.test_images, dataset.test_targets),
             "seconds": round(trained.seconds, 1),
-            "checkpoint": str(_save_weights(trained, dataset, method, folder).resolve()),
+            "checkpoint": str(_save_weights(trained, dataset, method, folder)),
         }
         if trained.wrapper is not None:
             previews[method] = _draw_companions(trained, dataset, folder)

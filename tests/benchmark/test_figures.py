@@ -1,6 +1,7 @@
 """Figures of a run."""
 
 import logging
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_the_bars_of_a_column_stand_side_by_side_around_its_name():
     axes = drawn_bars(*METHODS)
     for column in range(len(COLUMNS)):
         bars = [container[column] for container in axes.containers]
-        for left, right in zip(bars[:-1], bars[1:], strict=True):
+        for left, right in pairwise(bars):
             assert left.get_x() + left.get_width() < right.get_x()
         middle = (bars[0].get_x() + bars[-1].get_x() + bars[-1].get_width()) / 2
         assert middle == pytest.approx(axes.get_xticks()[column])
@@ -97,7 +98,7 @@ def test_the_papers_values_are_ticks_across_the_bars_of_the_proposal(dataset):
     paper = paper_results(dataset)["proposal"]
     for tick, column, bar in zip(ticks, COLUMNS, axes.containers[1], strict=True):
         assert list(tick.get_ydata()) == [paper[column]] * 2
-        left, right = tick.get_xdata()
+        left, right = np.asarray(tick.get_xdata())
         assert left < bar.get_x() < bar.get_x() + bar.get_width() < right
 
 

@@ -92,6 +92,11 @@ def test_digits_stand_beside_the_papers_mnist():
     assert paper_results("digits") == paper_results("mnist") != paper_results("fashion-mnist")
 
 
+def test_the_papers_rows_add_up_to_what_they_do_by_hand():
+    sums = {dataset: [round(sum(row.values()), 1) for row in rows.values()] for dataset, rows in PAPER_RESULTS.items()}
+    assert sums == {"mnist": [284.8, 300.1, 607.8], "fashion-mnist": [247.8, 265.3, 429.2]}
+
+
 @pytest.mark.skipif(not FACTS.is_file(), reason=f"{FACTS} is not there")
 @pytest.mark.parametrize("dataset", ["mnist", "fashion-mnist"])
 def test_the_papers_rows_are_copied_without_a_mistake(dataset):
