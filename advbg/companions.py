@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, make_source
 from advbg.compositing import CompositeParameters, composite, widen
-from advbg.masks import binarize, check_mask, make_mask_generator
+from advbg.masks import binarize, check_mask, is_learned, make_mask_generator
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
 from advbg.optimization import descend, evaluating, make_optimizer, trainable_parameters
@@ -55,7 +55,7 @@ class Companions(nn.Module):
     @property
     def phase(self) -> Phase:
         """The current phase: `classifier`, `mask` or `adversarial`."""
-        nothing_to_learn = self.masks_given or not self._masks_are_learned()
+        nothing_to_learn = self.masks_given or not is_learned(self.options.mask_generator)
         return self.options.schedule.phase(self.step_count, masks_given=nothing_to_learn)
 
     def forward(
@@ -81,6 +81,9 @@ class Companions(nn.Module):
             The images themselves or composites, of the same shape, dtype and layout.
         """
         self.build(images)
+        mask = self.given.get("mask") if mask is None else mask
+        targets = self.given.get("targets") if targets is None else targets
+        params = self.given.get("params") if params is None else params
         if mask is not None:
             mask = check_mask(mask, images)
             self.masks_given = True
@@ -228,10 +231,6 @@ class Companions(nn.Module):
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-    def _masks_are_learned(self) -> bool:
-        choice = self.options.mask_generator
-        return choice in ("unet", "paper") or bool(trainable_parameters(choice))
 
     def _largest_halo(self, images: Tensor) -> int:
         return round(min(reduced_size(images)) * self.options.halo)

@@ -92,7 +92,7 @@ class PixelSpace:
         if len(self.mean) not in (1, images.shape[1]):
             raise ValueError(
                 f"`mean` (={self.mean}, from {self.source}) has {len(self.mean)} channels, but `images` has "
-                f"{images.shape[1]} (shape {tuple(images.shape)})"
+                f"{images.shape[1]} (shape {tuple(images.shape)}): pass `mean` and `std` of as many"
             )
         low, high = (value.item() for value in torch.aminmax(self.to_pixels(images.detach())))
         if not -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:

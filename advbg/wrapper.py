@@ -127,7 +127,7 @@ class AdversarialBackground(nn.Module):
         Raises:
             ValueError: where `images` or `mask` has another shape, dtype or range.
         """
-        if self.training or params is not None:
+        if self.training or params is not None or self.companions.given.get("params") is not None:
             if self.training and torch.is_grad_enabled() and not self.companions.attached:
                 warnings.warn(
                     "the wrapper trains without `wrapper.attach(optimizer)`: its phases do not advance", stacklevel=2
@@ -259,12 +259,12 @@ def attach(
         ):
             return None
         if args:
-            images = companions(module, lambda inputs: module(inputs, *args[1:], **kwargs), args[0], **companions.given)
+            images = companions(module, lambda inputs: module(inputs, *args[1:], **kwargs), args[0])
             return (images, *args[1:]), kwargs
         if not kwargs:
             raise TypeError(f"{type(module).__name__} was called without images")
         name, images = next(iter(kwargs.items()))
-        images = companions(module, lambda inputs: module(**{**kwargs, name: inputs}), images, **companions.given)
+        images = companions(module, lambda inputs: module(**{**kwargs, name: inputs}), images)
         return args, {**kwargs, name: images}
 
     attachment = Attachment(companions, optimizer)

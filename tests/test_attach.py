@@ -104,6 +104,18 @@ def test_masks_can_be_given_to_an_attached_model() -> None:
     assert attachment.companions.given == {}
 
 
+def test_masks_can_be_given_to_a_wrapper_whose_trainer_calls_it() -> None:
+    wrapper = AdversarialBackground(nn.Identity(), schedule=Schedule(0, 5), clean_share=0.0, halo=0.0)
+    attachment = wrapper.attach(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+    images, _ = a_batch()
+    with attachment.given(mask=torch.ones(8, 32, 32, dtype=torch.bool)):
+        assert torch.equal(wrapper(images), images)
+    params = wrapper.generate_parameters(images)
+    with attachment.given(params=params, mask=torch.zeros(8, 32, 32) + 0.5):
+        seen = wrapper.eval()(images)
+    torch.testing.assert_close(seen, 0.5 * images + 0.5 * params.backgrounds)
+
+
 def test_a_second_optimizer_is_refused_until_the_first_is_removed() -> None:
     wrapper = adversarial_wrapper()
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)

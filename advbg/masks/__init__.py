@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from advbg.masks.binarization import Binarization, binarize
 from advbg.masks.given import check_mask, nonzero_mask
@@ -45,6 +45,13 @@ def check_mask_generator(choice: object) -> None:
         raise TypeError(f"`mask_generator` (={choice!r}) must map pixels to masks")
 
 
+def is_learned(choice: object) -> bool:
+    """Whether a mask generator, chosen as for `make_mask_generator`, has anything to learn."""
+    if isinstance(choice, nn.Module):
+        return any(parameter.requires_grad for parameter in choice.parameters())
+    return choice in ("unet", "paper")
+
+
 __all__ = [
     "MASK_GENERATOR_NAMES",
     "Binarization",
@@ -56,6 +63,7 @@ __all__ = [
     "binarize",
     "check_mask",
     "check_mask_generator",
+    "is_learned",
     "make_mask_generator",
     "nonzero_mask",
 ]
