@@ -59,8 +59,6 @@ def _mendable() -> Iterator[None]:
 
 def main() -> None:
     """Run the command; exit with 2 and one line where the arguments or files are at fault."""
-    # Saturated networks make denormal numbers, which cost CPUs several times the seconds.
-    torch.set_flush_denormal(True)
     try:
         code = app(standalone_mode=False)
     except TyperException as error:
@@ -125,7 +123,7 @@ def reproduce(
     console = Console()
     console.print(f"{dataset.value}: {len(images.train_images)} training, {len(images.test_images)} test images")
     try:
-        with _progress_bar(console) as report:
+        with _progress_bar(console) as report, _flushing_denormals():
             results = experiment.reproduce(settings, images, folder, report)
     except DamagedStateError as error:
         raise UserError(str(error)) from error
@@ -228,6 +226,16 @@ def _load_state(file: Path) -> dict[str, object]:
         return torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:
         raise ValueError(f"`companions` (={str(file)!r}) is damaged or no saved state") from error
+
+
+@contextmanager
+def _flushing_denormals() -> Iterator[None]:
+    """Saturated networks make denormal numbers, which cost CPUs several times the seconds."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager
