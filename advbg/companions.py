@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from advbg.backgrounds import TrainableSource, make_source
 from advbg.compositing import CompositeParameters, composite, widen
 from advbg.masks import binarize, check_mask, is_learned, make_mask_generator
+from advbg.masks.learning import learn_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
-from advbg.optimization import descend, evaluating, make_optimizer, trainable_parameters
+from advbg.optimization import descend, keeping_dtype, make_optimizer
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
@@ -79,6 +80,9 @@ class Companions(nn.Module):
 
         Returns:
             The images themselves or composites, of the same shape, dtype and layout.
+
+        Raises:
+            ValueError: where `images` or `mask` cannot be used, or there is neither a given nor a learned mask.
         """
         self.build(images)
         mask = self.given.get("mask") if mask is None else mask
@@ -89,9 +93,20 @@ class Companions(nn.Module):
             self.masks_given = True
         if params is None:
             if self.phase == "mask" and torch.is_grad_enabled():
-                self._learn_masks(model, call, images, targets)
+                self.learning = True
+                try:
+                    self.mask_loss = learn_masks(
+                        self.mask_generator, self.options.mask_objective, model, call, images, targets, self.pixel_space
+                    )
+                finally:
+                    self.learning = False
             if self.phase != "adversarial":
                 return images
+            if mask is None and not self._masks_are_known():
+                raise ValueError(
+                    f"the mask generator {self.options.mask_generator!r} has learned nothing: pass `mask=` with every "
+                    "batch, or a `schedule` with mask steps"
+                )
             params = self.draw(images)
         foreground = self.foreground(images, mask=mask, params=params)
         return composite(images, foreground, params.backgrounds, params.composited, self.pixel_space)
@@ -197,8 +212,8 @@ class Companions(nn.Module):
         options, device = self.options, self.device
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         with torch.random.fork_rng(devices=[]):
-            # The same masks on every rank, other backgrounds.
-            torch.manual_seed(options.seed)
+            # The same masks on every rank, other backgrounds. `torch.manual_seed` would seed the GPUs' streams as well.
+            torch.default_generator.manual_seed(options.seed)
             generator = make_mask_generator(options.mask_generator, shape)
             source = options.background
             if isinstance(source, str):
@@ -210,27 +225,9 @@ class Companions(nn.Module):
         self.background_optimizer = make_optimizer(self.source)
         self.image_shape = shape
 
-    def _learn_masks(
-        self, model: nn.Module, call: Callable[[Tensor], Any], images: Tensor, targets: Any | None
-    ) -> None:
-        """Add this batch's gradient to the mask generator's, and to nothing else."""
-        parameters = trainable_parameters(self.mask_generator)
-        images = images.detach()
-        self.learning = True
-        try:
-            # In full precision, since this loss has no GradScaler of its own.
-            with torch.autocast(images.device.type, enabled=False):
-                pixels = self.pixel_space.to_pixels(images)
-                mask = enlarge(self.mask_generator(reduce_to_mask_size(pixels)), images.shape[-2:])
-                with evaluating(model):
-                    loss = self.options.mask_objective(call, images, mask, targets)
-            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-            self.mask_loss = loss.detach()
-        finally:
-            self.learning = False
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            if gradient is not None:
-                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+    def _masks_are_known(self) -> bool:
+        named = isinstance(self.options.mask_generator, str)
+        return not named or self.mask_optimizer is None or bool(self.mask_optimizer.state)
 
     def _largest_halo(self, images: Tensor) -> int:
         return round(min(reduced_size(images)) * self.options.halo)
@@ -257,7 +254,7 @@ class Companions(nn.Module):
         self.step_count, self.masks_given = state["step_count"], state["masks_given"]
         if state["image_shape"] is None:
             return
-        self.generator.set_state(state["generator"])
+        self.generator.set_state(state["generator"].cpu())  # where `map_location` has moved it
         for optimizer, saved in zip(self._optimizers(), state["optimizers"], strict=True):
             if optimizer is not None:
                 optimizer.load_state_dict(saved)
@@ -276,13 +273,7 @@ class Companions(nn.Module):
         extra = state_dict.get("_extra_state")
         if not isinstance(extra, Mapping) or "image_shape" not in extra:
             raise RuntimeError("`state_dict` is not from `companions.state_dict()`: it has no `_extra_state`")
-        ours = self.options.names()
-        for part in ("mask_generator", "background"):
-            if extra["options"][part] != ours[part]:
-                raise RuntimeError(
-                    f"`state_dict` was saved with `{part}` {extra['options'][part]!r}, but these companions have "
-                    f"{ours[part]!r}"
-                )
+        self.options.check_saved(extra["options"])
         if extra["image_shape"] is not None and self.image_shape is None:
             self._build(tuple(extra["image_shape"]))
         return super().load_state_dict(state_dict, strict=strict, assign=assign)
@@ -290,10 +281,17 @@ class Companions(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Companions":
         """Follow the model to another device, but stay in float32 whatever becomes of the model."""
         device = fn(torch.empty(0, device=self.device)).device
-        if device != self.device and self.image_shape is not None:
+        moves, self.device = device != self.device and self.image_shape is not None, device
+        super()._apply(keeping_dtype(fn), recurse)
+        if moves:
             self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
-        self.device = device
-        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
+            for optimizer in filter(None, self._optimizers()):
+                optimizer.load_state_dict(optimizer.state_dict())  # which takes it to where its parameters are
+        return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy is attached to no optimiser."""
+        super().__setstate__(state | {"attached": False})
 
     def _optimizers(self) -> tuple[torch.optim.Optimizer | None, torch.optim.Optimizer | None]:
         return self.mask_optimizer, self.background_optimizer

@@ -1,10 +1,10 @@
 """How the companions learn: their own optimisers, apart from the model's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _GRADIENT_NORM = 1.0
 
@@ -20,6 +20,13 @@ def make_optimizer(part: object) -> torch.optim.Optimizer | None:
     """Adam at the part's own `learning_rate` (1e-3 where it has none), or None where nothing learns."""
     parameters = trainable_parameters(part)
     return torch.optim.Adam(parameters, lr=getattr(part, "learning_rate", 1e-3), fused=True) if parameters else None
+
+
+def accumulate(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Add gradients to those that are there; None adds nothing."""
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
 def descend(optimizer: torch.optim.Optimizer | None) -> None:
@@ -55,3 +62,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def keeping_dtype(move: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Turn what `Module.to` does to a tensor into one that changes its device alone."""
+
+    def follow(tensor: Tensor) -> Tensor:
+        moved = move(tensor)
+        return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
+
+    return follow

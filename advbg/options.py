@@ -1,8 +1,8 @@
 """What can be chosen about the companions, checked before any work is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, get_args
 
 from torch import Tensor
 
@@ -49,6 +49,22 @@ class Options:
             "halo": self.halo,
             "clean_share": self.clean_share,
         }
+
+    def check_saved(self, names: Mapping[str, Any]) -> None:
+        """Check that a state was saved with parts of these kinds.
+
+        Args:
+            names: what `names()` said then.
+
+        Raises:
+            RuntimeError: where a part was another.
+        """
+        for part in ("mask_generator", "background"):
+            ours = self.names()[part]
+            if names[part] != ours:
+                raise RuntimeError(
+                    f"`state_dict` was saved with `{part}` {names[part]!r}, but these companions have {ours!r}"
+                )
 
 
 def _name(part: object) -> str:

@@ -125,7 +125,8 @@ class AdversarialBackground(nn.Module):
             The model's outputs.
 
         Raises:
-            ValueError: where `images` or `mask` has another shape, dtype or range.
+            ValueError: where `images` or `mask` has another shape, dtype or range, or there is neither a given nor a
+                learned mask in the adversarial phase.
         """
         if self.training or params is not None or self.companions.given.get("params") is not None:
             if self.training and torch.is_grad_enabled() and not self.companions.attached:
@@ -161,6 +162,10 @@ class AdversarialBackground(nn.Module):
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
         """The model's own parameters under its own names."""
         return self.model.named_parameters(*args, **kwargs)
+
+    def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
+        """The model's own buffers under its own names."""
+        return self.model.named_buffers(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         """Ask the model for what the wrapper does not have, such as timm's `no_weight_decay`."""

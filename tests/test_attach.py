@@ -104,6 +104,15 @@ def test_masks_can_be_given_to_an_attached_model() -> None:
     assert attachment.companions.given == {}
 
 
+def test_composites_without_a_given_or_a_learned_mask_are_refused() -> None:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 0))
+    wrapper.companions.attached = True
+    images, _ = a_batch()
+    wrapper(images, mask=torch.ones(8, 32, 32, dtype=torch.bool))
+    with pytest.raises(ValueError, match=r"the mask generator 'unet' has learned nothing: pass `mask=`"):
+        wrapper(images)
+
+
 def test_masks_can_be_given_to_a_wrapper_whose_trainer_calls_it() -> None:
     wrapper = AdversarialBackground(nn.Identity(), schedule=Schedule(0, 5), clean_share=0.0, halo=0.0)
     attachment = wrapper.attach(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))

@@ -190,6 +190,7 @@ def a_mess(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("reproduce --epochs 1,2", "`epochs` (='1,2')"),
         ("reproduce --epochs 1,2,-3", "`epochs`"),
         ("reproduce --epochs 0,0,0", "not all 0"),
+        ("reproduce --epochs 1,0,1", "must leave 1 or more to the masks"),
         ("reproduce --train-size 0", "`train_size` (=0)"),
         ("reproduce --train-size 5000", "1347"),
         ("reproduce --seed -1", "`seed` (=-1)"),

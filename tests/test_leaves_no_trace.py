@@ -83,7 +83,8 @@ def test_an_unknown_attribute_is_asked_of_the_model_and_then_is_an_error() -> No
 @pytest.mark.parametrize("phase", ["classifier", "mask", "adversarial"])
 def test_a_deep_copy_between_forward_and_backward_is_independent(phase: str) -> None:
     schedule = {"classifier": Schedule(9, 9), "mask": Schedule(0, 9), "adversarial": Schedule(0, 0)}[phase]
-    wrapper = AdversarialBackground(tiny_classifier(), schedule=schedule)
+    generator = "nonzero" if phase == "adversarial" else "unet"
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=schedule, mask_generator=generator)
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
     wrapper.attach(optimizer)
     images, targets = a_batch()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torchvision.transforms.v2.functional as transforms
 from jaxtyping import Float
@@ -91,8 +92,13 @@ def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width
     """
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("L" if channels == 1 else "RGB")
-    except OSError as error:
+            image = ImageOps.exif_transpose(file)
+            if image.mode.startswith("I;16"):  # of which `convert` would cut off the bright values
+                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            if image.mode == "P":  # about whose transparency `convert` would warn
+                image = image.convert("RGBA")
+            image = image.convert("L" if channels == 1 else "RGB")
+    except (OSError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
     pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
     return pixels[[channel % len(pixels) for channel in range(channels)]]

@@ -50,6 +50,10 @@ class Settings:
         check_methods(list(self.methods))
         if len(self.epochs) != 3 or min(self.epochs) < 0 or max(self.epochs) < 1:
             raise ValueError(f"`epochs` (={self.epochs}) must be three whole numbers, 0 or more, not all 0")
+        if self.epochs[1] == 0 < self.epochs[2] and set(self.methods) != {"baseline"}:
+            raise ValueError(
+                f"`epochs` (={self.epochs}) must leave 1 or more to the masks before the adversarial phase"
+            )
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"`seed` (={self.seed}) must be 0 or more, and below 2**63")
 

@@ -1,0 +1,51 @@
+"""The mask phase's own backward pass (paper, section III-B)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from advbg.masks.objectives import MaskObjective
+from advbg.masks.resolution import enlarge, reduce_to_mask_size
+from advbg.optimization import accumulate, evaluating, trainable_parameters
+from advbg.pixel_space import PixelSpace
+
+
+def learn_masks(
+    mask_generator: Callable[[Tensor], Tensor],
+    objective: MaskObjective,
+    model: nn.Module,
+    call: Callable[[Tensor], Any],
+    images: Float[Tensor, "batch channel height width"],
+    targets: Any | None,
+    pixel_space: PixelSpace,
+) -> Float[Tensor, ""]:
+    """Add a batch's gradient to the mask generator's, and to nothing else.
+
+    Args:
+        mask_generator: from pixels in [0, 1] to masks in [0, 1].
+        objective: what masks are rated by.
+        model: held in evaluation mode for the while; its parameters get no gradient.
+        call: calls the model on images.
+        images: the model's input.
+        targets: for the objective.
+        pixel_space: the normalisation of the images.
+
+    Returns:
+        The objective's loss, without a graph.
+    """
+    parameters = trainable_parameters(mask_generator)
+    images = images.detach()
+    # In full precision, since this loss has no GradScaler of its own.
+    if torch.is_autocast_enabled(images.device.type):
+        images = images.float()
+    with torch.autocast(images.device.type, enabled=False):
+        pixels = pixel_space.to_pixels(images)
+        mask = enlarge(mask_generator(reduce_to_mask_size(pixels)), images.shape[-2:])
+        with evaluating(model):
+            loss = objective(call, images, mask, targets)
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    accumulate(parameters, gradients)
+    return loss.detach()
