@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from advbg.backgrounds import TrainableSource, make_source
 from advbg.compositing import CompositeParameters, composite, widen
 from advbg.masks import binarize, check_mask, is_learned, make_mask_generator
-from advbg.masks.learning import learn_masks
+from advbg.masks.learning import learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
-from advbg.optimization import descend, keeping_dtype, make_optimizer
+from advbg.optimization import descend, evaluating, keeping_dtype, make_optimizer
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
@@ -142,8 +142,8 @@ class Companions(nn.Module):
     def soft_mask(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 rows columns"]:
         """The mask generator's own output in [0, 1], at most 64 pixels a side."""
         self.build(images)
-        with torch.autocast(images.device.type, enabled=False):
-            return self.mask_generator(reduce_to_mask_size(self.pixel_space.to_pixels(images)))
+        with torch.autocast(images.device.type, enabled=False), evaluating(self.mask_generator):
+            return make_masks(self.mask_generator, images, self.pixel_space)
 
     @torch.no_grad()
     def foreground(

@@ -52,9 +52,9 @@ def descend(optimizer: torch.optim.Optimizer | None) -> None:
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold every module of a model in evaluation mode, without calling anybody's `train()`."""
-    training = [module for module in model.modules() if module.training]
+def evaluating(part: object) -> Iterator[None]:
+    """Hold every module of a part in evaluation mode, without calling anybody's `train()`; a function has none."""
+    training = [module for module in part.modules() if module.training] if isinstance(part, nn.Module) else []
     for module in training:
         module.training = False
     try:

@@ -13,6 +13,35 @@ from advbg.optimization import accumulate, evaluating, trainable_parameters
 from advbg.pixel_space import PixelSpace
 
 
+def make_masks(
+    mask_generator: Callable[[Tensor], Tensor],
+    images: Float[Tensor, "batch channel height width"],
+    pixel_space: PixelSpace,
+) -> Tensor:
+    """Ask a mask generator for the masks of images, at 64 pixels a side at most.
+
+    Args:
+        mask_generator: from pixels in [0, 1] to masks in [0, 1].
+        images: the model's input.
+        pixel_space: the normalisation of the images.
+
+    Returns:
+        Masks in [0, 1] of shape (batch, 1, rows, columns).
+
+    Raises:
+        ValueError: where the mask generator returns another shape.
+    """
+    pixels = reduce_to_mask_size(pixel_space.to_pixels(images))
+    mask = mask_generator(pixels)
+    expected = (len(pixels), 1, *pixels.shape[-2:])
+    if tuple(mask.shape) != expected:
+        raise ValueError(
+            f"the mask generator {type(mask_generator).__name__} returned shape {tuple(mask.shape)} for pixels of "
+            f"shape {tuple(pixels.shape)}, expected {expected}"
+        )
+    return mask
+
+
 def learn_masks(
     mask_generator: Callable[[Tensor], Tensor],
     objective: MaskObjective,
@@ -42,8 +71,7 @@ def learn_masks(
     if torch.is_autocast_enabled(images.device.type):
         images = images.float()
     with torch.autocast(images.device.type, enabled=False):
-        pixels = pixel_space.to_pixels(images)
-        mask = enlarge(mask_generator(reduce_to_mask_size(pixels)), images.shape[-2:])
+        mask = enlarge(make_masks(mask_generator, images, pixel_space), images.shape[-2:])
         with evaluating(model):
             loss = objective(call, images, mask, targets)
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
