@@ -58,3 +58,21 @@ def test_statistics_that_cannot_be_are_refused(mean: tuple[float, ...], std: tup
 def test_statistics_of_other_channels_than_the_images_are_refused() -> None:
     with pytest.raises(ValueError, match="has 3 channels, but `images` has 1"):
         PixelSpace((0.5,) * 3, (0.5,) * 3).check(torch.zeros(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_pixels_are_in_full_precision_and_of_the_images_layout(
+    dtype: torch.dtype, memory_format: torch.memory_format
+) -> None:
+    images = torch.rand(2, 3, 6, 7).to(dtype).contiguous(memory_format=memory_format)
+    pixels = PixelSpace((0.5, 0.4, 0.3), (0.2, 0.3, 0.4)).to_pixels(images)
+    assert pixels.dtype == torch.float32
+    assert pixels.is_contiguous(memory_format=memory_format)
+
+
+def test_a_little_overshoot_of_an_interpolation_is_let_through_and_more_is_not() -> None:
+    space = PixelSpace((0.5,), (0.25,))
+    space.check(torch.full((1, 3, 4, 4), 2.1))
+    with pytest.raises(ValueError, match=r"pixels in \[1.08, 1.08\] instead of \[0, 1\]"):
+        space.check(torch.full((1, 3, 4, 4), 2.3))

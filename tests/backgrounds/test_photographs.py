@@ -79,3 +79,26 @@ def test_a_folder_without_images_and_no_folder_are_refused(tmp_path: Path) -> No
         Photographs(tmp_path)
     with pytest.raises(NotADirectoryError, match=r"`folder` \(=.*nowhere'\) is not a directory"):
         list_images(tmp_path / "nowhere")
+
+
+def test_sixteen_bits_of_grey_are_scaled_and_not_cut_off(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64).reshape(8, 8)
+    for name in ("ramp.png", "ramp.tif"):
+        Image.fromarray(ramp.astype(np.uint16)).save(tmp_path / name)
+        for channels in (1, 3):
+            pixels = read_image(tmp_path / name, channels)
+            np.testing.assert_allclose(pixels, np.broadcast_to(ramp / 65535, (channels, 8, 8)), atol=1 / 255)
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([0, 0, 0, 0, 255, 0])
+    image.save(tmp_path / "palette.png", transparency=bytes([255, 128]))
+    torch.testing.assert_close(read_image(tmp_path / "palette.png", 3)[:, 0, 0], torch.tensor([0.0, 1.0, 0.0]))
+
+
+def test_an_image_that_claims_to_be_enormous_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match=r"bomb\.png cannot be read.*exceeds limit"):
+        read_image(tmp_path / "bomb.png", channels=3)

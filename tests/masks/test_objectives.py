@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbg import AdversarialBackground, PaperObjective, Schedule, SufficiencyNecessity
@@ -109,16 +111,25 @@ def test_only_floating_tensors_with_a_row_for_each_image_are_compared() -> None:
     ]
 
 
-def _learned_masks(objective: object, studio: float) -> tuple[Tensor, Tensor]:
+@settings(max_examples=20, deadline=None)
+@given(value=st.floats(0, 1, width=32), free=st.floats(0.05, 0.95))
+def test_the_papers_hinge_costs_what_the_area_is_over_its_share(value: float, free: float) -> None:
+    objective = PaperObjective(area=free, criterion=lambda outputs, targets: 0 * outputs.sum())
+    images = torch.rand(3, 1, 8, 8)
+    cost = objective(_brightness, images, torch.full((3, 1, 8, 8), value), torch.zeros(3))
+    assert cost.item() == pytest.approx(max(0.0, value - free), abs=1e-6)
+
+
+def _learned_masks(objective: object, studio: float, count: int = 32, steps: int = 300) -> tuple[Tensor, Tensor]:
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(1, 12, 5, stride=2), nn.ReLU(), nn.Conv2d(12, 24, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24 * 64, 2)
     )
-    wrapper = AdversarialBackground(model, schedule=Schedule(150, 300), mask_objective=objective)
+    wrapper = AdversarialBackground(model, schedule=Schedule(150, steps), mask_objective=objective)
     optimizer = torch.optim.Adam(wrapper.parameters(), lr=1e-3)
     wrapper.attach(optimizer)
-    for step in range(450):
-        images, _, targets = _scene(32, studio, seed=step)
+    for step in range(150 + steps):
+        images, _, targets = _scene(count, studio, seed=step)
         F.cross_entropy(wrapper(images, targets=targets), targets).backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -132,3 +143,10 @@ def test_the_default_objective_finds_the_object_whatever_the_studio(studio: floa
     union = torch.maximum(found, mask).sum(dim=(1, 2, 3))
     overlap = (found * mask).sum(dim=(1, 2, 3))
     assert (overlap / union).mean() > 0.7
+
+
+def test_the_masks_of_the_papers_objective_grow_as_its_hinge_lets_them() -> None:
+    tight, wide = (
+        _learned_masks(PaperObjective(area=area), studio=0.0, count=16, steps=150)[0].mean() for area in (0.1, 0.5)
+    )
+    assert tight < 0.2 < wide - 0.1
