@@ -289,3 +289,24 @@ def test_a_state_for_images_of_another_shape_is_refused() -> None:
     wrapper.companions.build(a_batch()[0])
     with pytest.raises(RuntimeError, match="size mismatch"):
         wrapper.companions.load_state_dict(state.companions.state_dict())
+
+
+def test_given_masks_are_remembered_when_a_run_goes_on() -> None:
+    wrapper, _ = _attached(schedule=Schedule(0, 9))
+    images, _ = a_batch()
+    wrapper(images, mask=torch.ones(8, 32, 32, dtype=torch.bool))
+    resumed, _ = _attached(schedule=Schedule(0, 9))
+    assert resumed.phase == "mask"
+    resumed.companions.load_state_dict(wrapper.companions.state_dict())
+    assert resumed.phase == "adversarial"
+
+
+def test_draws_to_replay_carry_no_graph_of_the_generators() -> None:
+    wrapper = adversarial_wrapper()
+    images, _ = a_batch()
+    assert wrapper.companions.draw(images).backgrounds.requires_grad
+    assert not wrapper.generate_parameters(images).backgrounds.requires_grad
+
+
+def test_companions_are_told_where_the_model_went_before_they_are_built() -> None:
+    assert adversarial_wrapper().to("meta").companions.device == torch.device("meta")
