@@ -189,29 +189,6 @@ def test_large_images_are_composited_with_masks_made_small() -> None:
     assert (made[:, :, :15, :15] != images[:, :, :15, :15]).all()
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-def test_casting_the_model_leaves_the_companions_bit_for_bit(dtype: torch.dtype) -> None:
-    wrapper, optimizer = _attached(schedule=Schedule(0, 1))
-    train(wrapper, optimizer, 2)
-    before = _weights(wrapper.companions)
-    wrapper.to(dtype)
-    assert wrapper.model[0].weight.dtype == dtype
-    assert _same(before, wrapper.companions)
-    wrapper(a_batch()[0].to(dtype)).sum().backward()
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_masks_are_learned_from_half_precision_images_under_autocast(dtype: torch.dtype) -> None:
-    wrapper, _ = _attached(schedule=Schedule(0, 9))
-    images, targets = a_batch()
-    with torch.autocast("cpu", dtype=dtype):
-        loss = F.cross_entropy(wrapper(images.to(dtype)).float(), targets)
-    loss.backward()
-    gradients = [parameter.grad for parameter in wrapper.companions.mask_generator.parameters()]
-    assert all(gradient.dtype == torch.float32 and torch.isfinite(gradient).all() for gradient in gradients)
-    assert any(gradient.any() for gradient in gradients)
-
-
 def test_companions_are_built_without_seeding_the_gpus_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(seed: int) -> None:
         raise AssertionError(f"the GPUs' random stream was seeded with {seed}")

@@ -45,6 +45,22 @@ def test_sufficiency_and_necessity_are_one_each_for_an_empty_mask() -> None:
     assert SufficiencyNecessity()(_brightness, images, torch.ones_like(mask)).item() == pytest.approx(1.0)
 
 
+def test_the_default_objective_is_its_formula() -> None:
+    images, mask, _ = _scene(studio=0.3)
+    soft = 0.2 + 0.6 * mask
+    x, m, studio = images.double().numpy(), soft.double().numpy(), 0.3
+
+    def distance(first: np.ndarray, second: np.ndarray) -> float:
+        return np.sqrt(((first - second) ** 2).sum(axis=(1, 2, 3))).mean()
+
+    unit = distance(x, np.full_like(x, studio))
+    sufficiency = distance(x * m + studio * (1 - m), x) / unit
+    necessity = distance(x * (1 - m) + studio * m, np.full_like(x, studio)) / unit
+    variation = np.abs(np.diff(m, axis=2)).mean() + np.abs(np.diff(m, axis=3)).mean()
+    ours = SufficiencyNecessity(area=0.7, smoothness=0.4)(_brightness, images, soft)
+    assert ours.item() == pytest.approx(sufficiency + necessity + 0.7 * m.mean() + 0.4 * variation, rel=1e-5)
+
+
 def test_the_unit_of_the_outputs_does_not_matter() -> None:
     images, mask, _ = _scene()
     soft = 0.3 + 0.5 * mask

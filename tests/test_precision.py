@@ -1,0 +1,48 @@
+"""Companions stay in full precision, whatever the model and the images are in."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from advbg import AdversarialBackground, Schedule
+from tests.models import a_batch, adversarial_wrapper, tiny_classifier, train
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_casting_the_model_leaves_the_companions_bit_for_bit(dtype: torch.dtype) -> None:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 1))
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    train(wrapper, optimizer, 2)
+    before = [parameter.detach().clone() for parameter in wrapper.companions.parameters()]
+    wrapper.to(dtype)
+    assert wrapper.model[0].weight.dtype == dtype
+    assert all(torch.equal(a, b) for a, b in zip(before, wrapper.companions.parameters(), strict=True))
+    wrapper(a_batch()[0].to(dtype)).sum().backward()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_masks_are_learned_from_half_precision_images_under_autocast(dtype: torch.dtype) -> None:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9))
+    wrapper.companions.attached = True
+    images, targets = a_batch()
+    with torch.autocast("cpu", dtype=dtype):
+        loss = F.cross_entropy(wrapper(images.to(dtype)).float(), targets)
+    loss.backward()
+    gradients = [parameter.grad for parameter in wrapper.companions.mask_generator.parameters()]
+    assert all(gradient.dtype == torch.float32 and torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize("background", ["adversarial", "paper"])
+def test_backgrounds_and_masks_drawn_under_autocast_are_those_drawn_without(background: str) -> None:
+    images, _ = a_batch()
+
+    def draw(enabled: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        wrapper = adversarial_wrapper(mask_generator="unet", background=background)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            return wrapper.generate_parameters(images).backgrounds, wrapper.companions.soft_mask(images)
+
+    for half, full in zip(draw(enabled=True), draw(enabled=False), strict=True):
+        assert half.dtype == torch.float32
+        assert torch.equal(half, full)
