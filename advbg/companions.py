@@ -14,7 +14,7 @@ from advbg.masks import binarize, check_mask, is_learned, make_mask_generator
 from advbg.masks.learning import learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
-from advbg.optimization import descend, evaluating, keeping_dtype, make_optimizer
+from advbg.optimization import descend, evaluating, keeping_dtype, make_optimizer, place
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
@@ -218,9 +218,9 @@ class Companions(nn.Module):
             source = options.background
             if isinstance(source, str):
                 source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank))
-        self.mask_generator = generator.to(device) if isinstance(generator, nn.Module) else generator
+        self.mask_generator = place(generator, device)
         self.generator = torch.Generator(device).manual_seed(options.seed + rank)
-        self.source = source.to(device) if isinstance(source, nn.Module) else source
+        self.source = place(source, device)
         self.mask_optimizer = make_optimizer(self.mask_generator)
         self.background_optimizer = make_optimizer(self.source)
         self.image_shape = shape

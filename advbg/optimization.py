@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -72,3 +73,10 @@ def keeping_dtype(move: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor
         return moved if moved.dtype == tensor.dtype else tensor.to(moved.device)
 
     return follow
+
+
+def place(companion: Any, device: torch.device) -> Any:
+    """Move a companion that is a module, in the layout in which CPUs convolve few channels twice as fast."""
+    if not isinstance(companion, nn.Module):
+        return companion
+    return companion.to(device=device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
