@@ -202,7 +202,7 @@ def test_the_seed_decides_the_mask_generators_first_weights() -> None:
     def first_weights(seed: int) -> Tensor:
         wrapper = AdversarialBackground(tiny_classifier(), seed=seed)
         wrapper.companions.build(a_batch()[0])
-        return nn.utils.parameters_to_vector(wrapper.companions.mask_generator.parameters())
+        return torch.cat([weights.flatten() for weights in wrapper.companions.mask_generator.parameters()])
 
     assert torch.equal(first_weights(1), first_weights(1))
     assert not torch.equal(first_weights(1), first_weights(2))
@@ -252,7 +252,7 @@ def test_every_rank_has_the_same_masks_and_other_backgrounds(monkeypatch: pytest
         monkeypatch.setattr(torch.distributed, "get_rank", lambda: rank)
         wrapper = adversarial_wrapper(mask_generator="unet", seed=3)
         backgrounds = wrapper.generate_parameters(images).backgrounds
-        return nn.utils.parameters_to_vector(wrapper.companions.mask_generator.parameters()), backgrounds
+        return torch.cat([weights.flatten() for weights in wrapper.companions.mask_generator.parameters()]), backgrounds
 
     (masks, backgrounds), (other_masks, other_backgrounds) = on_rank(0), on_rank(1)
     assert torch.equal(masks, other_masks)
