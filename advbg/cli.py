@@ -95,6 +95,16 @@ def reproduce(
         str | None, typer.Option(metavar="E1,E2,E3", help="Epochs of the classifier, mask and adversarial phase.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Images in a training step.")] = 32,
+    precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
+        "float32"
+    ),
+    augmentation: Annotated[
+        bool, typer.Option("--augmentation", help="Augment the training images as the paper does.")
+    ] = False,
+    photographs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Photographs for the row `photographs`.")
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Where torchvision keeps MNIST and Fashion-MNIST; `data` by default.")
     ] = None,
@@ -107,7 +117,7 @@ def reproduce(
     from advbg.benchmark import reproduce as experiment
     from advbg.benchmark.datasets import load_dataset
     from advbg.benchmark.tables import rich_table
-    from advbg.benchmark.training import DamagedStateError
+    from advbg.benchmark.training_state import DamagedStateError
 
     with _mendable():
         settings = experiment.Settings(
@@ -116,6 +126,10 @@ def reproduce(
             train_size=train_size,
             epochs=_parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[dataset.value],
             seed=seed,
+            batch_size=batch_size,
+            precision=precision,
+            augmentation=augmentation,
+            photographs=str(photographs) if photographs else None,
         )
         images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=train_size, seed=seed)
         folder = output or _run_folder(dataset.value, resume=resume)

@@ -17,14 +17,16 @@ class Photographs:
 
     Args:
         folder: searched with its sub-folders for images (jpg, png, bmp, webp, tif).
+        keep_in_memory: whether to read each file once and keep its pixels, for folders that fit.
 
     Raises:
         NotADirectoryError: where `folder` is none.
         ValueError: where there is no image in it.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, keep_in_memory: bool = False) -> None:
         self.files = list_images(folder)
+        self._kept: dict[tuple[Path, int], Tensor] | None = {} if keep_in_memory else None
 
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
@@ -42,7 +44,7 @@ class Photographs:
     def _crop(self, draw: Tensor, shape: tuple[int, int, int]) -> Tensor:
         channels, height, width = shape
         which, scale, down, right = draw.tolist()
-        photograph = read_image(self.files[int(which * len(self.files))], channels)
+        photograph = self._read(self.files[int(which * len(self.files))], channels)
         tall, wide = photograph.shape[-2:]
         # The largest crop of the images' proportions that fits, then half to all of it.
         factor = min(tall / height, wide / width) * (0.5 + scale / 2)
@@ -51,6 +53,13 @@ class Photographs:
         crop = transforms.resized_crop(photograph, top, left, rows, columns, [height, width], antialias=True)
         # Interpolation rounds a white pixel to just above 1.
         return crop.clamp(0, 1)
+
+    def _read(self, file: Path, channels: int) -> Tensor:
+        if self._kept is None:
+            return read_image(file, channels)
+        if (file, channels) not in self._kept:
+            self._kept[file, channels] = read_image(file, channels)
+        return self._kept[file, channels]
 
 
 def list_images(folder: str | Path) -> list[Path]:

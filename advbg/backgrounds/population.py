@@ -53,22 +53,30 @@ class BackgroundGenerator(nn.Module):
         self, count: int, height: int, width: int, generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
         """Make backgrounds in [0, 1]."""
+        return self.paint(self.draw_noise(count, height, width, generator), height, width, generator)
 
-        def draw(*shape: int) -> Tensor:
-            return torch.randn(shape, generator=generator, device=generator.device)
+    def draw_noise(
+        self, count: int, height: int, width: int, generator: torch.Generator
+    ) -> Float[Tensor, "pieces latent rows columns"]:
+        """Draw what `paint` turns into so many backgrounds: normals, one piece for each of their tiles."""
+        coarse = self.tiles * 2**self.doublings
+        shape = (count * self.tiles**2, _LATENT_CHANNELS, math.ceil(height / coarse), math.ceil(width / coarse))
+        return torch.randn(shape, generator=generator, device=generator.device)
 
-        tiles, coarse = self.tiles, self.tiles * 2**self.doublings
-        rows, columns = math.ceil(height / coarse), math.ceil(width / coarse)
-        features = draw(count * tiles**2, _LATENT_CHANNELS, rows, columns)
-        features = F.leaky_relu(self.convolutions[0](features), 0.2)
+    def paint(
+        self, noise: Float[Tensor, "pieces latent rows columns"], height: int, width: int, generator: torch.Generator
+    ) -> Float[Tensor, "count channel height width"]:
+        """Turn noise into backgrounds in [0, 1], each with a contrast and a brightness drawn by `generator`."""
+        features = F.leaky_relu(self.convolutions[0](noise), 0.2)
         for convolution in self.convolutions[1:]:
             features = F.leaky_relu(convolution(F.interpolate(features, scale_factor=2)), 0.2)
-        mosaic = join_tiles(self.head(features), tiles)[..., :height, :width]
+        mosaic = join_tiles(self.head(features), self.tiles)[..., :height, :width]
         variance, mean = torch.var_mean(mosaic, dim=(1, 2, 3), keepdim=True, correction=0)
         standardised = (mosaic - mean) * torch.rsqrt(variance + 1e-6)
-        contrast = 10 ** (2 * torch.rand((count, 1, 1, 1), generator=generator, device=generator.device) - 1)
-        brightness = _BRIGHTNESS_SPREAD * draw(count, self.channels, 1, 1)
-        return torch.sigmoid(contrast * standardised + brightness)
+        shape, device = (len(mosaic), 1, 1, 1), generator.device
+        contrast = 10 ** (2 * torch.rand(shape, generator=generator, device=device) - 1)
+        brightness = torch.randn((len(mosaic), self.channels, 1, 1), generator=generator, device=device)
+        return torch.sigmoid(contrast * standardised + _BRIGHTNESS_SPREAD * brightness)
 
 
 class GeneratorPopulation(TrainableSource):

@@ -7,14 +7,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from advbg.benchmark.attention import AttentionClassifier
 from advbg.benchmark.classifier import PaperClassifier
 from advbg.benchmark.files import write_atomically
 
 _HEADER = "advbg"
+_ARCHITECTURES = {kind.__name__: kind for kind in (PaperClassifier, AttentionClassifier)}
 
 
 def save_classifier(
-    model: PaperClassifier, path: Path, *, dataset: str, method: str, image_size: int, channels: int, classes: int
+    model: PaperClassifier | AttentionClassifier,
+    path: Path,
+    *,
+    dataset: str,
+    method: str,
+    image_size: int,
+    channels: int,
+    classes: int,
 ) -> None:
     """Write a classifier's weights and description.
 
@@ -30,6 +39,7 @@ def save_classifier(
     description = {
         "dataset": dataset,
         "method": method,
+        "architecture": type(model).__name__,
         "classifier": {"image_size": image_size, "channels": channels, "classes": classes},
     }
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
@@ -37,7 +47,9 @@ def save_classifier(
         save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
 
 
-def load_classifier(path: Path, *, image_size: int, channels: int, classes: int) -> PaperClassifier:
+def load_classifier(
+    path: Path, *, image_size: int, channels: int, classes: int
+) -> PaperClassifier | AttentionClassifier:
     """Read a classifier for images and classes of a data set.
 
     Args:
@@ -63,11 +75,12 @@ def load_classifier(path: Path, *, image_size: int, channels: int, classes: int)
         raise ValueError(f"checkpoint {str(path)!r} is damaged or no safetensors file: {error}") from error
     if header is None:
         raise ValueError(f"checkpoint {str(path)!r} was not written by `advbg reproduce`: it has no description")
-    made_for = json.loads(header)["classifier"]
+    description = json.loads(header)
+    made_for = description["classifier"]
     expected = {"image_size": image_size, "channels": channels, "classes": classes}
     if made_for != expected:
         raise ValueError(f"checkpoint {str(path)!r} is for {made_for}, but the data set has {expected}")
-    model = PaperClassifier(**made_for)
+    model = _ARCHITECTURES[description["architecture"]](**made_for)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -9,9 +9,12 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from advbg.backgrounds.photographs import list_images, read_image
-from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
+from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, random, replace_background
 
 _BATCH_SIZE = 500
+
+# Shares of white pixels in the paper's sensitivity analysis (section IV-C).
+NOISE_RATES = (*(step / 100 for step in range(10)), *(step / 10 for step in range(1, 11)))
 
 
 def accuracy(
@@ -64,6 +67,29 @@ def accuracy_before_paper_backgrounds(
     for name, draw in PAPER_BACKGROUNDS.items():
         columns[name] = accuracy(model, replace_background(images, silhouettes, draw(images.shape[-1])), targets)
     return columns
+
+
+def sensitivity(
+    model: nn.Module,
+    images: Float[Tensor, "batch channel height width"],
+    targets: Int[Tensor, "batch"],
+) -> dict[str, float]:
+    """Accuracy before random white pixels at every rate of the paper's sensitivity analysis.
+
+    Args:
+        model: a classifier.
+        images: square, pixels in [0, 1] on black.
+        targets: indices of classes.
+
+    Returns:
+        Percent for each rate of `NOISE_RATES`, under the rate as text.
+    """
+    silhouettes = dilated_silhouettes(images)
+    size = images.shape[-1]
+    return {
+        str(rate): accuracy(model, replace_background(images, silhouettes, random(size, rate=rate)), targets)
+        for rate in NOISE_RATES
+    }
 
 
 def accuracy_before_photographs(

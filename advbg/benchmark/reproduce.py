@@ -11,16 +11,23 @@ import torch
 from advbg.benchmark import figures
 from advbg.benchmark.checkpoints import save_classifier
 from advbg.benchmark.datasets import ImageDataset
-from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds
+from advbg.benchmark.environment import environment
+from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds, sensitivity
 from advbg.benchmark.files import write_atomically, write_json, write_text
-from advbg.benchmark.methods import check_methods
+from advbg.benchmark.mask_quality import rate_companions
+from advbg.benchmark.methods import PHOTOGRAPHS, PLAIN_METHODS, check_methods, mask_recipe
 from advbg.benchmark.paper_results import paper_results
 from advbg.benchmark.tables import markdown_table
-from advbg.benchmark.training import Progress, Trained, train
+from advbg.benchmark.training import Progress, Recipe, Trained, train
 from advbg.preview import Preview, preview
 
 # Epochs of the classifier, mask and adversarial phase.
 DEFAULT_EPOCHS = {"digits": (15, 10, 30), "mnist": (4, 3, 16), "fashion-mnist": (4, 3, 16)}
+DEFAULT_BATCH_SIZE = 32
+PRECISIONS = ("float32", "bfloat16")
+
+# The rows whose accuracy is drawn against the noise rate, as in the paper.
+_SENSITIVITY_METHODS = ("baseline", "proposal")
 
 _SHOWN_IMAGES = 10
 
@@ -35,6 +42,10 @@ class Settings:
         train_size: training images, or None for all of them.
         epochs: of the classifier, mask and adversarial phase, each 0 or more and one at least 1.
         seed: of everything random, 0 or more.
+        batch_size: images in a step, 1 or more.
+        precision: `float32`, or `bfloat16` for training under autocast.
+        augmentation: whether training images are augmented as the paper's were.
+        photographs: folder for the row `photographs`, or None without that row.
 
     Raises:
         ValueError: where an argument is out of range; the message names it.
@@ -45,17 +56,41 @@ class Settings:
     train_size: int | None
     epochs: tuple[int, int, int]
     seed: int
+    batch_size: int = DEFAULT_BATCH_SIZE
+    precision: str = "float32"
+    augmentation: bool = False
+    photographs: str | None = None
 
     def __post_init__(self) -> None:
-        check_methods(list(self.methods))
+        check_methods(self.methods)
         if len(self.epochs) != 3 or min(self.epochs) < 0 or max(self.epochs) < 1:
             raise ValueError(f"`epochs` (={self.epochs}) must be three whole numbers, 0 or more, not all 0")
-        if self.epochs[1] == 0 < self.epochs[2] and set(self.methods) != {"baseline"}:
+        if self.epochs[1] == 0 < self.epochs[2] and set(self.methods) - set(PLAIN_METHODS):
             raise ValueError(
                 f"`epochs` (={self.epochs}) must leave 1 or more to the masks before the adversarial phase"
             )
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"`seed` (={self.seed}) must be 0 or more, and below 2**63")
+        if self.batch_size < 1:
+            raise ValueError(f"`batch_size` (={self.batch_size}) must be 1 or more")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"`precision` (={self.precision!r}) must be one of {', '.join(PRECISIONS)}")
+        if (PHOTOGRAPHS in self.methods) != (self.photographs is not None):
+            raise ValueError(
+                f"`photographs` (={self.photographs!r}) must be a folder if `methods` has photographs, and only then"
+            )
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the rows are trained."""
+        return Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            bfloat16=self.precision == "bfloat16",
+            augmentation=self.augmentation,
+            photographs=Path(self.photographs) if self.photographs else None,
+        )
 
 
 def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
@@ -81,8 +116,9 @@ def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
             theirs = json.loads(settings_file.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{settings_file} is damaged: {error}") from error
+        # Rows do not depend on each other, so a run that goes on may have other ones.
         for name, value in ours.items():
-            if theirs.get(name) != value:
+            if name not in ("methods", "photographs") and theirs.get(name) != value:
                 raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
     elif output.exists() and any(output.iterdir()):
         raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
@@ -109,6 +145,8 @@ def reproduce(
         "dataset": settings.dataset,
         "seed": settings.seed,
         "train_size": len(dataset.train_images),
+        "settings": asdict(settings),
+        **environment(),
         "methods": {},
         "paper": paper_results(settings.dataset),
     }
@@ -116,10 +154,9 @@ def reproduce(
     for method in settings.methods:
         folder = output / method
         folder.mkdir(exist_ok=True)
-        trained = train(method, dataset, settings.epochs, settings.seed, folder / "state.pt", report)
-        results["methods"][method] = {
-            "accuracy": accuracy_before_paper_backgrounds(trained.model, dataset.test_images, dataset.test_targets),
-            "seconds": round(trained.seconds, 1),
+        shared = output / f"masks-{mask_recipe(method)}.pt"
+        trained = train(method, dataset, settings.recipe, folder / "state.pt", report, shared_file=shared)
+        results["methods"][method] = _measure(method, trained, dataset) | {
             "checkpoint": str(_save_weights(trained, dataset, method, folder)),
         }
         if trained.wrapper is not None:
@@ -131,6 +168,20 @@ def reproduce(
     if shown is not None:
         figures.overview(previews[shown].images, previews[shown].composites, results, output / "overview.png")
     return results
+
+
+def _measure(method: str, trained: Trained, dataset: ImageDataset) -> dict[str, Any]:
+    model, images, targets = trained.model, dataset.test_images, dataset.test_targets
+    measured: dict[str, Any] = {
+        "accuracy": accuracy_before_paper_backgrounds(model, images, targets),
+        "seconds": round(sum(trained.seconds.values()), 1),
+        "phase_seconds": {phase: round(seconds, 1) for phase, seconds in trained.seconds.items()},
+    }
+    if method in _SENSITIVITY_METHODS:
+        measured["sensitivity"] = sensitivity(model, images, targets)
+    if trained.wrapper is not None:
+        measured["mask"] = asdict(rate_companions(trained.wrapper.companions, images))
+    return measured
 
 
 def _save_weights(trained: Trained, dataset: ImageDataset, method: str, folder: Path) -> Path:

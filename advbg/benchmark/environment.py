@@ -1,0 +1,33 @@
+"""What a result was measured on."""
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+_PACKAGES = ("advbg", "torch", "torchvision", "timm", "kornia", "albumentations", "numpy", "scikit-image")
+
+
+def environment() -> dict[str, dict[str, str | int]]:
+    """Describe this machine and the versions of what runs on it, for `results.json`."""
+    return {
+        "machine": {
+            "processor": _processor(),
+            "cores": os.cpu_count() or 1,
+            "threads": torch.get_num_threads(),
+            "system": platform.platform(),
+        },
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    """The processor's name; `platform` knows only its architecture on Linux."""
+    described = Path("/proc/cpuinfo")
+    if described.is_file():
+        for line in described.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
