@@ -2,27 +2,23 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 import torchvision.transforms.v2.functional as transforms
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from typer.exceptions import TyperException
 
 from advbg.backgrounds.photographs import list_images, read_image
+from advbg.benchmark.commands import masks, tables
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
-
-if TYPE_CHECKING:
-    from advbg.benchmark.training import Progress
 
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
@@ -32,6 +28,10 @@ _RUNS = Path("runs")
 app = typer.Typer(
     help="Make image models robust to a change of background.", no_args_is_help=True, add_completion=False
 )
+
+
+app.command()(tables)
+app.command()(masks)
 
 
 class DatasetName(StrEnum):
@@ -49,7 +49,7 @@ class UserError(TyperException):
 
 
 @contextmanager
-def _mendable() -> Iterator[None]:
+def mendable() -> Iterator[None]:
     """Within the context, what is wrong is wrong with the arguments or with the files they name."""
     try:
         yield
@@ -116,15 +116,16 @@ def reproduce(
     """Train classifiers with and without the method and test them before the paper's six backgrounds."""
     from advbg.benchmark import reproduce as experiment
     from advbg.benchmark.datasets import load_dataset
+    from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.tables import rich_table
     from advbg.benchmark.training_state import DamagedStateError
 
-    with _mendable():
+    with mendable():
         settings = experiment.Settings(
             dataset=dataset.value,
             methods=tuple(name.strip() for name in methods.split(",")),
             train_size=train_size,
-            epochs=_parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[dataset.value],
+            epochs=parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[dataset.value],
             seed=seed,
             batch_size=batch_size,
             precision=precision,
@@ -137,7 +138,7 @@ def reproduce(
     console = Console()
     console.print(f"{dataset.value}: {len(images.train_images)} training, {len(images.test_images)} test images")
     try:
-        with _progress_bar(console) as report, _flushing_denormals():
+        with progress_bar(console) as report, flushing_denormals():
             results = experiment.reproduce(settings, images, folder, report)
     except DamagedStateError as error:
         raise UserError(str(error)) from error
@@ -161,7 +162,7 @@ def evaluate(
     from advbg.benchmark.datasets import load_dataset
     from advbg.benchmark.evaluation import accuracy_before_photographs
 
-    with _mendable():
+    with mendable():
         images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=None, seed=0)
         channels, image_size = images.test_images.shape[1:3]
         model = load_classifier(checkpoint, image_size=image_size, channels=channels, classes=len(images.class_names))
@@ -191,13 +192,13 @@ def preview(
     """Show what a trained wrapper's companions make of images: image, mask, binarised mask, composite."""
     from advbg.benchmark.figures import composite_rows
 
-    with _mendable():
+    with mendable():
         if output.suffix.lower() != ".png":
             raise ValueError(f"`output` (={str(output)!r}) must end in .png")
         if not output.resolve().parent.is_dir():
             raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
         state_file = companions or _newest_companions()
-        restored = rebuild(_load_state(state_file))
+        restored = rebuild(load_state(state_file))
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
         channels, height, width = restored.image_shape or (0, 0, 0)
         shown = [
@@ -211,7 +212,8 @@ def preview(
     print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
 
 
-def _parse_epochs(text: str) -> tuple[int, int, int]:
+def parse_epochs(text: str) -> tuple[int, int, int]:
+    """Read what `--epochs` takes."""
     try:
         first, second, third = (int(part) for part in text.split(","))
     except ValueError:
@@ -233,47 +235,11 @@ def _newest_companions() -> Path:
     return files[-1]
 
 
-def _load_state(file: Path) -> dict[str, object]:
+def load_state(file: Path) -> dict[str, object]:
+    """Read a saved state of companions."""
     if not file.is_file():
         raise FileNotFoundError(f"`companions` (={str(file)!r}) does not exist")
     try:
         return torch.load(file, weights_only=True, map_location="cpu")
     except Exception as error:
         raise ValueError(f"`companions` (={str(file)!r}) is damaged or no saved state") from error
-
-
-@contextmanager
-def _flushing_denormals() -> Iterator[None]:
-    """Saturated networks make denormal numbers, which cost CPUs several times the seconds."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
-@contextmanager
-def _progress_bar(console: Console) -> Iterator[Callable[["Progress"], None]]:
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description:<21}"),
-        BarColumn(bar_width=10),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[losses]:<22}"),
-        TimeRemainingColumn(),
-    )
-    tasks = {}
-    with ProgressBar(*columns, console=console) as bar:
-
-        def report(progress: "Progress") -> None:
-            if progress.method not in tasks:
-                tasks[progress.method] = bar.add_task(progress.method, total=progress.total_steps, losses="")
-            mask = f", mask {progress.mask_loss:.3f}" if progress.phase == "mask" and progress.mask_loss else ""
-            bar.update(
-                tasks[progress.method],
-                completed=progress.step,
-                description=f"{progress.method}: {progress.phase}",
-                losses=f"loss {progress.loss:.3f}{mask}",
-            )
-
-        yield report

@@ -38,11 +38,14 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_reproduce_writes_results_weights_and_figures(finished_run: Path) -> None:
     results = json.loads((finished_run / "results.json").read_text())
-    assert list(results) == ["dataset", "seed", "train_size", "methods", "paper"]
+    described = ["dataset", "seed", "train_size", "settings", "machine", "versions"]
+    assert list(results) == [*described, "methods", "paper"]
     assert (results["dataset"], results["seed"], results["train_size"]) == ("digits", 0, 64)
     assert list(results["methods"]) == ["baseline", "proposal"]
     for name, method in results["methods"].items():
-        assert list(method) == ["accuracy", "seconds", "checkpoint"]
+        masks = ["mask"] if name == "proposal" else []
+        assert list(method) == ["accuracy", "seconds", "phase_seconds", "sensitivity", *masks, "checkpoint"]
+        assert method["seconds"] == pytest.approx(sum(method["phase_seconds"].values()), abs=0.2)
         assert tuple(method["accuracy"]) == COLUMNS
         assert all(0 <= value <= 100 for value in method["accuracy"].values())
         assert method["seconds"] > 0
@@ -111,7 +114,7 @@ def test_new_runs_get_a_folder_of_their_own_and_resume_takes_the_newest(
     assert (tmp_path / "runs" / "digits-002" / "results.json").is_file()
 
 
-@pytest.mark.parametrize("method", ["black", "noise", "random", "paper"])
+@pytest.mark.parametrize("method", ["attention", "black", "noise", "random", "paper"])
 def test_every_other_method_runs(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--train-size", 40, "--epochs", "0,1,1", "--methods", method, "--output", tmp_path / "run"]
     assert _run(monkeypatch, "reproduce", *arguments) == 0

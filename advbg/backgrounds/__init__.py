@@ -27,7 +27,7 @@ def make_source(name: str, shape: tuple[int, int, int], generator: torch.Generat
     if name == "adversarial":
         return GeneratorPopulation(channels, generator)
     if name == "random":
-        return GeneratorPopulation(channels, generator, lifetime=1, trained=False)
+        return GeneratorPopulation(channels, generator, climbing=0)
     if name == "paper":
         return PaperGenerator(channels, height, width, generator)
     if name == "noise":

@@ -10,8 +10,19 @@ from torch import Tensor, nn
 
 from advbg.backgrounds.protocol import TrainableSource
 
-# (how often the noise is doubled in size, tiles a side): from blobs to single pixels, whole and as mosaics.
-SPECIES = ((3, 1), (2, 1), (1, 1), (0, 1), (2, 2), (1, 4))
+# (how often the noise is doubled in size, tiles a side, whether it is made of straight lines): from blobs to single
+# pixels, whole and as mosaics. The last `CLIMBING` climb.
+SPECIES = (
+    (3, 1, False),
+    (0, 1, False),
+    (2, 2, False),
+    (1, 4, False),
+    (1, 1, True),
+    (2, 1, True),
+    (1, 1, False),
+    (2, 1, False),
+)
+CLIMBING = 2
 
 # Optimiser steps from birth to death. Longer lives cycle: the model forgets what an adversary left behind.
 LIFETIME = 40
@@ -32,11 +43,12 @@ class BackgroundGenerator(nn.Module):
         channels: channels of the backgrounds.
         doublings: how often nearest up-sampling doubles the noise, 0 or more; 0 varies from pixel to pixel.
         tiles: the background is a mosaic of `tiles` x `tiles` pieces, each from its own noise.
+        straight: whether it varies along one random direction only: lines and stripes of all widths.
     """
 
-    def __init__(self, channels: int, doublings: int, tiles: int) -> None:
+    def __init__(self, channels: int, doublings: int, tiles: int, straight: bool = False) -> None:
         super().__init__()
-        self.channels, self.doublings, self.tiles = channels, doublings, tiles
+        self.channels, self.doublings, self.tiles, self.straight = channels, doublings, tiles, straight
         inputs = [_LATENT_CHANNELS] + [_HIDDEN_CHANNELS] * doublings
         self.convolutions = nn.ModuleList(nn.Conv2d(count, _HIDDEN_CHANNELS, 3, padding=1) for count in inputs)
         self.head = nn.Conv2d(_HIDDEN_CHANNELS, channels, 1)
@@ -60,7 +72,8 @@ class BackgroundGenerator(nn.Module):
     ) -> Float[Tensor, "pieces latent rows columns"]:
         """Draw what `paint` turns into so many backgrounds: normals, one piece for each of their tiles."""
         coarse = self.tiles * 2**self.doublings
-        shape = (count * self.tiles**2, _LATENT_CHANNELS, math.ceil(height / coarse), math.ceil(width / coarse))
+        sides = (math.hypot(height, width), 1) if self.straight else (height, width)
+        shape = (count * self.tiles**2, _LATENT_CHANNELS, *(math.ceil(side / coarse) for side in sides))
         return torch.randn(shape, generator=generator, device=generator.device)
 
     def paint(
@@ -70,7 +83,8 @@ class BackgroundGenerator(nn.Module):
         features = F.leaky_relu(self.convolutions[0](noise), 0.2)
         for convolution in self.convolutions[1:]:
             features = F.leaky_relu(convolution(F.interpolate(features, scale_factor=2)), 0.2)
-        mosaic = join_tiles(self.head(features), self.tiles)[..., :height, :width]
+        mosaic = join_tiles(self.head(features), self.tiles)
+        mosaic = _sweep(mosaic, height, width, generator) if self.straight else mosaic[..., :height, :width]
         variance, mean = torch.var_mean(mosaic, dim=(1, 2, 3), keepdim=True, correction=0)
         standardised = (mosaic - mean) * torch.rsqrt(variance + 1e-6)
         shape, device = (len(mosaic), 1, 1, 1), generator.device
@@ -80,17 +94,17 @@ class BackgroundGenerator(nn.Module):
 
 
 class GeneratorPopulation(TrainableSource):
-    """The default source: generators of several kinds that are born, climb the loss and die in turn.
+    """The default source: generators of several kinds, most of them drawn anew in every step, some climbing the loss.
 
-    One generator trained for long turns flat or white, or runs in circles with the model; a population of short lives
-    stays diverse (`docs/` has the figures). Each image of a batch comes from another member.
+    One generator trained for long turns flat or white, or runs in circles with the model; a population stays diverse.
+    Those that climb live shortly; all others are random, which is as good and costs less (`docs/` has the figures).
 
     Args:
         channels: channels of the backgrounds.
         generator: draws the first weights.
-        species: pairs of (doublings, tiles), one for each member.
-        lifetime: optimiser steps from birth to death; births are spread evenly over it.
-        trained: whether the members climb. Otherwise they only live and die: the `random` source.
+        species: (doublings, tiles, straight) of each member.
+        climbing: how many members climb, the last ones of `species`; with 0 it is the `random` source.
+        lifetime: optimiser steps from birth to death of those that climb; births are spread evenly over it.
         learning_rate: Adam's.
     """
 
@@ -99,20 +113,25 @@ class GeneratorPopulation(TrainableSource):
         channels: int,
         generator: torch.Generator,
         *,
-        species: Sequence[tuple[int, int]] = SPECIES,
+        species: Sequence[tuple[int, int, bool]] = SPECIES,
+        climbing: int = CLIMBING,
         lifetime: int = LIFETIME,
-        trained: bool = True,
         learning_rate: float = 1e-3,
     ) -> None:
         super().__init__()
         if lifetime < 1:
             raise ValueError(f"`lifetime` (={lifetime}) must be 1 step or more")
-        self.lifetime, self.learning_rate = lifetime, learning_rate
+        if not 0 <= climbing <= len(species):
+            raise ValueError(f"`climbing` (={climbing}) must be from 0 to the {len(species)} members")
+        self.climbing, self.lifetime, self.learning_rate = climbing, lifetime, learning_rate
         self.members = nn.ModuleList(BackgroundGenerator(channels, *kind) for kind in species)
-        for member in self.members:
+        for index, member in enumerate(self.members):
             member.be_born(generator)  # pyright: ignore[reportCallIssue]
-        self.requires_grad_(trained)
+            member.requires_grad_(self._climbs(index))
         self.age = 0
+
+    def _climbs(self, index: int) -> bool:
+        return index >= len(self.members) - self.climbing
 
     def get_extra_state(self) -> dict[str, int]:
         """What a state dict keeps beside the weights: the optimiser steps lived through."""
@@ -140,18 +159,31 @@ class GeneratorPopulation(TrainableSource):
             for index, share in zip(order, shares, strict=True)
             if share
         ]
-        backgrounds = torch.cat(made)
+        # Shuffled, so that images beside each other, as in class-sorted batches, do not share a kind of background.
+        backgrounds = torch.cat(made)[torch.randperm(count, generator=generator, device=generator.device)]
         return backgrounds if shrink == 1 else F.interpolate(backgrounds, size=(height, width), mode="bilinear")
 
     def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
-        """Let every member whose time has come be born anew."""
+        """Draw the members anew that do not climb, and those whose time has come."""
         self.age += 1
         born = []
         for index, member in enumerate(self.members):
-            if (self.age + index * self.lifetime // len(self.members)) % self.lifetime == 0:
+            if not self._climbs(index):
+                member.be_born(generator)  # pyright: ignore[reportCallIssue]
+            elif (self.age + index * self.lifetime // len(self.members)) % self.lifetime == 0:
                 member.be_born(generator)  # pyright: ignore[reportCallIssue]
                 born.extend(member.parameters())
         return born
+
+
+def _sweep(profiles: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Move the first column of each image sideways along a random direction."""
+    angle = math.pi * torch.rand((len(profiles), 1, 1), generator=generator, device=generator.device)
+    rows = torch.arange(height, device=generator.device)[:, None] - (height - 1) / 2
+    columns = torch.arange(width, device=generator.device) - (width - 1) / 2
+    along = (rows * angle.cos() + columns * angle.sin()) / (profiles.shape[2] / 2)
+    places = torch.stack([torch.zeros_like(along), along], dim=-1)
+    return F.grid_sample(profiles[..., :1], places, align_corners=False, padding_mode="reflection")
 
 
 def join_tiles(pieces: Tensor, tiles: int) -> Tensor:

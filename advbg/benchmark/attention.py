@@ -89,7 +89,8 @@ def attended_boxes(
     low, high = heat.amin(dim=(1, 2), keepdim=True), heat.amax(dim=(1, 2), keepdim=True)
     hot = (heat - low) / (high - low).clamp(min=torch.finfo(heat.dtype).tiny) >= threshold
     hot |= high == low
-    labels, _ = ndimage.label(hot.cpu().numpy(), structure=_NEIGHBOURS)
+    labels = np.empty(hot.shape, dtype=np.int32)
+    ndimage.label(hot.cpu().numpy(), structure=_NEIGHBOURS, output=labels)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
     largest = sizes[labels].reshape(len(labels), -1).argmax(axis=1)

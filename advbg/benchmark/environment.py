@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 _PACKAGES = ("advbg", "torch", "torchvision", "timm", "kornia", "albumentations", "numpy", "scikit-image")
 
 
-def environment() -> dict[str, dict[str, str | int]]:
+def environment() -> dict[str, Mapping[str, str | int]]:
     """Describe this machine and the versions of what runs on it, for `results.json`."""
     return {
         "machine": {

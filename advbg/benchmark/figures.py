@@ -14,11 +14,13 @@ from advbg.benchmark.files import write_atomically
 from advbg.benchmark.paper_results import COLUMNS, paper_dataset
 
 _RESOLUTION = 150
-_COLORS = {
+METHOD_COLORS = {
     "baseline": "#9aa5b1",
     "black": "#30638e",
     "noise": "#00798c",
     "random": "#edae49",
+    "attention": "#5c6b73",
+    "photographs": "#7a9e3f",
     "paper": "#6a4c93",
     "proposal": "#d1495b",
 }
@@ -35,7 +37,7 @@ def accuracy_bars(results: dict[str, Any], path: Path) -> None:
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     draw_accuracy_bars(figure.add_subplot(), results)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_accuracy_bars(axes: Axes, results: dict[str, Any]) -> None:
@@ -46,7 +48,7 @@ def draw_accuracy_bars(axes: Axes, results: dict[str, Any]) -> None:
     offsets = {name: (index - (len(methods) - 1) / 2) * width for index, name in enumerate(methods)}
     for index, (name, method) in enumerate(methods.items()):
         heights = [method["accuracy"][column] for column in COLUMNS]
-        axes.bar(groups + offsets[name], heights, 0.92 * width, label=name, color=_COLORS.get(name, f"C{index}"))
+        axes.bar(groups + offsets[name], heights, 0.92 * width, label=name, color=METHOD_COLORS.get(name, f"C{index}"))
     ticks = groups + offsets.get("proposal", 0.0)
     paper = [results["paper"]["proposal"][column] for column in COLUMNS]
     ends = [ticks - 0.6 * width, ticks + 0.6 * width]
@@ -79,7 +81,7 @@ def composite_rows(
         binarized_masks: zeros and ones.
     """
     rows = [("image", images), ("mask", masks), ("binarised", binarized_masks), ("composite", composites)]
-    _save(_labelled_rows(rows), path)
+    save_figure(_labelled_rows(rows), path)
 
 
 def backgrounds_over_training(
@@ -91,7 +93,7 @@ def backgrounds_over_training(
         snapshots: (optimiser step, pixels in [0, 1]).
         path: of the PNG.
     """
-    _save(_labelled_rows([(f"step {step}", backgrounds) for step, backgrounds in snapshots]), path)
+    save_figure(_labelled_rows([(f"step {step}", backgrounds) for step, backgrounds in snapshots]), path)
 
 
 def overview(
@@ -118,7 +120,7 @@ def overview(
         axes.set_title(title, fontsize=10)
         axes.axis("off")
     draw_accuracy_bars(right.add_subplot(), {**results, "methods": shown})
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _labelled_rows(rows: list[tuple[str, Tensor]]) -> Figure:
@@ -139,6 +141,7 @@ def _grid(images: Tensor, columns: int) -> np.ndarray:
     return make_grid(colors, nrow=columns, padding=1, pad_value=_FRAME).permute(1, 2, 0).numpy()
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG."""
     with write_atomically(path) as temporary:
         figure.savefig(temporary, dpi=_RESOLUTION, facecolor="white", bbox_inches="tight")

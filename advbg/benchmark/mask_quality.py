@@ -37,8 +37,8 @@ def filled_silhouettes(images: Float[Tensor, "batch channel height width"]) -> B
         images: pixels in [0, 1] on black.
     """
     silhouettes = (images > 0).any(dim=1).cpu().numpy()
-    filled = np.stack([ndimage.binary_fill_holes(silhouette) for silhouette in silhouettes])
-    return torch.from_numpy(filled)[:, None].to(images.device)
+    filled = [np.asarray(ndimage.binary_fill_holes(silhouette), dtype=bool) for silhouette in silhouettes]
+    return torch.from_numpy(np.stack(filled))[:, None].to(images.device)
 
 
 def rate_masks(

@@ -24,7 +24,7 @@ from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
 
 _LEARNING_RATE = 1e-3
-_TEST_IMAGES = 2000
+_TEST_IMAGES = 1000
 _ROUNDS, _TIMED_STEPS = 5, 8
 
 
@@ -52,6 +52,9 @@ class StudySettings:
             raise ValueError(f"`arms` (={','.join(self.arms)!r}) must be some of {', '.join(ARMS)}")
         if self.seconds <= 0:
             raise ValueError(f"`seconds` (={self.seconds}) must be over 0")
+        missing = {ARMS[name].steps_of for name in self.arms} - {None, *self.arms}
+        if missing:
+            raise ValueError(f"`arms` (={','.join(self.arms)!r}) must also have {', '.join(map(str, missing))}")
 
 
 def run_study(
@@ -59,7 +62,7 @@ def run_study(
     dataset: ImageDataset,
     start_file: Path,
     output: Path,
-    report: Callable[[str, int, int], None],
+    report: Callable[[str, int, int, float], None],
 ) -> dict[str, Any]:
     """Train every arm for equal seconds from one start, and test all of them before held-out backgrounds.
 
@@ -71,7 +74,7 @@ def run_study(
         dataset: the images.
         start_file: the end of the mask phase that `reproduce` keeps (`masks-default.pt`).
         output: the JSON file of the results.
-        report: called with the arm's name, the step and the number of steps.
+        report: called with the arm's name, the step, the number of steps and the loss.
 
     Returns:
         What `output` holds.
@@ -82,7 +85,8 @@ def run_study(
         write_json(output, results)
     for name in settings.arms:
         if name not in results["arms"]:
-            steps = max(1, round(1000 * settings.seconds / results["milliseconds"][name]))
+            milliseconds = results["milliseconds"][ARMS[name].steps_of or name]
+            steps = max(1, round(1000 * settings.seconds / milliseconds))
             results["arms"][name] = _train_and_test(name, settings, dataset, start_file, steps, report)
             write_json(output, results)
     return results
@@ -118,12 +122,12 @@ def _train_and_test(
     dataset: ImageDataset,
     start_file: Path,
     steps: int,
-    report: Callable[[str, int, int], None],
+    report: Callable[[str, int, int, float], None],
 ) -> dict[str, Any]:
     model, training = _steps(ARMS[name], settings, dataset, start_file, steps)
     began = time.perf_counter()
-    for step, _ in enumerate(training, start=1):
-        report(name, step, steps)
+    for step, loss in enumerate(training, start=1):
+        report(name, step, steps, loss)
     seconds = time.perf_counter() - began
     model.eval()
     images, targets = dataset.test_images[:_TEST_IMAGES], dataset.test_targets[:_TEST_IMAGES]
@@ -142,8 +146,8 @@ def _train_and_test(
 
 def _steps(
     arm: Arm, settings: StudySettings, dataset: ImageDataset, start_file: Path, total_steps: int
-) -> tuple[nn.Module, Iterator[None]]:
-    """The model of an arm, and its training step by step."""
+) -> tuple[nn.Module, Iterator[float]]:
+    """The model of an arm, and its training step by step, which yields losses."""
     channels, size = dataset.train_images.shape[1:3]
     saved = torch.load(start_file, weights_only=True)["parts"]
     model = PaperClassifier(image_size=size, channels=channels, classes=len(dataset.class_names))
@@ -175,7 +179,7 @@ def _train(
     settings: StudySettings,
     dataset: ImageDataset,
     total_steps: int,
-) -> Iterator[None]:
+) -> Iterator[float]:
     optimizer = torch.optim.Adam(wrapper.parameters(), lr=_LEARNING_RATE)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * _LEARNING_RATE, total_steps=total_steps)
     wrapper.attach(optimizer)
@@ -195,7 +199,7 @@ def _train(
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad()
-        yield
+        yield loss.item()
 
 
 def _divergence(clean: Tensor, changed: Tensor) -> Tensor:

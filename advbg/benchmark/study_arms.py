@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advbg.backgrounds import BackgroundSource, GeneratorPopulation, PaperGenerator
+from advbg.backgrounds.population import CLIMBING, SPECIES
 from advbg.benchmark.study_sources import (
     AscendedForEachBatch,
     Blended,
-    HalfTrained,
     LatentAscent,
     MostHarmfulBirths,
     ProgressiveRandomConvolutions,
@@ -62,42 +62,41 @@ class Arm:
         consistency: weight of the divergence between predictions on clean and changed images; 0 is without, and
             spares the second forward pass.
         looks_at_batch: whether the source asks for its harm on the current batch.
+        steps_of: the arm whose number of steps it takes instead of its own seconds' worth, or None.
     """
 
     description: str
     make_source: MakeSource
     consistency: float = 0.0
     looks_at_batch: bool = False
+    steps_of: str | None = None
 
 
-def _population(trained: bool = True, lifetime: int = 40, **options: object) -> MakeSource:
-    def make(battle: Battle, shape: Shape, batch_size: int, generator: torch.Generator) -> BackgroundSource:
-        return GeneratorPopulation(shape[0], generator, trained=trained, lifetime=lifetime, **options)  # pyright: ignore[reportArgumentType]
-
-    return make
+def _population(climbing: int, species: tuple[tuple[int, int, bool], ...] = SPECIES) -> MakeSource:
+    return lambda _, shape, __, generator: GeneratorPopulation(shape[0], generator, species=species, climbing=climbing)
 
 
-_random = _population(trained=False, lifetime=1)
+_ALL = len(SPECIES)
 
 ARMS = {
-    "random": Arm("random weights, drawn anew for every batch", _random),
+    "random": Arm("eight generators of several kinds, drawn anew in every step", _population(0)),
     "paper": Arm("the paper's single generator and rate", lambda _, shape, __, g: PaperGenerator(*shape, g)),
-    "short-lived": Arm("one generator, reborn every 40 steps", _population(species=((2, 1),))),
-    "population": Arm("six generators of several kinds, each reborn every 40 steps", _population()),
+    "short-lived": Arm("one generator, climbing for 40 steps", _population(1, ((2, 1, False),))),
+    "some climb": Arm("the default: six random, two climbing for 40 steps", _population(CLIMBING)),
+    "all climb": Arm("all eight climbing for 40 steps", _population(_ALL)),
+    "all climb, equal steps": Arm("the same, for as many steps as `random`", _population(_ALL), steps_of="random"),
     "latent ascent": Arm(
-        "noise and weights climb, reborn every 10 steps",
-        lambda _, shape, batch_size, g: LatentAscent(batch_size, shape, g),
+        "noise and weights of all climb for 10 steps", lambda _, shape, count, g: LatentAscent(count, shape, g)
     ),
     "harmful births": Arm(
-        "the population, of four births the most harmful survives",
+        "all climb, and of four births the most harmful survives",
         lambda battle, shape, _, g: MostHarmfulBirths(shape, g, battle.harm),
         looks_at_batch=True,
     ),
-    "half trained": Arm("three members climb, three are random", lambda _, shape, __, g: HalfTrained(shape[0], g)),
     "blended random": Arm(
-        "half of the random backgrounds blend two", lambda _, shape, __, g: Blended(RandomPopulation(shape[0], g))
+        "random; half of the backgrounds blend two", lambda _, shape, __, g: Blended(RandomPopulation(shape[0], g))
     ),
-    "consistent random": Arm("random, with the consistency term", _random, consistency=_CONSISTENCY),
+    "consistent random": Arm("random, with ALT's consistency term", _population(0), consistency=_CONSISTENCY),
     "ALT": Arm(
         "a network drawn for each batch, three ascent steps, consistency",
         lambda battle, _, __, ___: AscendedForEachBatch(battle.harm),

@@ -22,22 +22,6 @@ _LARGEST_REPETITION = 10
 _OFFSET_SPREAD, _AFFINE_SPREAD = 0.2, 0.5
 
 
-class HalfTrained(GeneratorPopulation):
-    """Every second member climbs for its short life; the others are drawn anew in every step."""
-
-    def __init__(self, channels: int, generator: torch.Generator) -> None:
-        super().__init__(channels, generator)
-        for member in self.members[1::2]:
-            member.requires_grad_(False)
-
-    def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
-        """Grow older, and let the members that do not climb be born anew."""
-        born = list(super().advance(generator))
-        for member in self.members[1::2]:
-            member.be_born(generator)  # pyright: ignore[reportCallIssue]
-        return born
-
-
 class MostHarmfulBirths(GeneratorPopulation):
     """A population whose newborns are chosen: of several births the one that harms the model most survives.
 
@@ -48,7 +32,7 @@ class MostHarmfulBirths(GeneratorPopulation):
     """
 
     def __init__(self, shape: Shape, generator: torch.Generator, harm: Harm) -> None:
-        super().__init__(shape[0], generator)
+        super().__init__(shape[0], generator, climbing=len(SPECIES))
         self.harm, self.shape = harm, shape
 
     @torch.no_grad()
@@ -142,7 +126,7 @@ class RandomPopulation:
     """The library's source `random` as a part of another source: drawn anew for every batch."""
 
     def __init__(self, channels: int, generator: torch.Generator) -> None:
-        self.population = GeneratorPopulation(channels, generator, lifetime=1, trained=False)
+        self.population = GeneratorPopulation(channels, generator, climbing=0)
 
     def sample(
         self, count: int, shape: Shape, generator: torch.Generator
@@ -218,6 +202,6 @@ class ProgressiveRandomConvolutions:
         scale, shift = _AFFINE_SPREAD * draw(2, 1, channels, 1, 1)
         images = torch.rand((count, *shape), generator=generator)
         for _ in range(1 + int(uniform() * _LARGEST_REPETITION)):
-            images = F.instance_norm(deform_conv2d(images, offsets, weight, padding=1))
+            images = F.instance_norm(deform_conv2d(images, offsets, weight, padding=(1, 1)))
             images = torch.tanh(scale * images + shift)
         return (images + 1) / 2

@@ -1,5 +1,6 @@
 """Results as tables, beside the paper's."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE
@@ -26,9 +27,9 @@ def markdown_table(results: dict[str, Any]) -> str:
         "",
         f"Accuracy in percent; the paper's rows are its own on {paper_dataset(results['dataset'])}.",
         "",
-        _line(_HEADER),
-        _line(("---",) + ("---:",) * (len(_HEADER) - 1)),
-        *(_line(row) for row in (*_our_rows(results), *_paper_rows(results))),
+        markdown_line(_HEADER),
+        markdown_line(("---",) + ("---:",) * (len(_HEADER) - 1)),
+        *(markdown_line(row) for row in (*_our_rows(results), *_paper_rows(results))),
         "",
     ]
     return "\n".join(lines)
@@ -67,5 +68,6 @@ def _cells(accuracy: dict[str, float]) -> tuple[str, ...]:
     return (*(f"{accuracy[column]:.1f}" for column in COLUMNS), f"{mean_of_six(accuracy):.1f}")
 
 
-def _line(cells: tuple[str, ...]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
+    """Write one row of a Markdown table."""
     return f"| {' | '.join(cells)} |"

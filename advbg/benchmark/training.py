@@ -120,7 +120,7 @@ def train(
     total_steps = sum(recipe.epochs) * steps_per_epoch
     trained = _start(method, dataset, recipe, steps_per_epoch)
     forward = trained.wrapper or trained.model
-    optimizer = create_optimizer_v2(forward, opt="adam", lr=LEARNING_RATE, weight_decay=0.0)
+    optimizer = create_optimizer_v2(forward, opt="adam", lr=LEARNING_RATE, weight_decay=0.0, fused=True)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2 * LEARNING_RATE, total_steps=total_steps)
     if trained.wrapper is not None:
         trained.wrapper.attach(optimizer)

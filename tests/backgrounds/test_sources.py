@@ -59,13 +59,13 @@ def test_only_trainable_sources_have_parameters_to_climb() -> None:
     climbing = {}
     for name in SOURCE_NAMES:
         source = make_source(name, (1, 16, 16), _seeded())
-        climbing[name] = source.sample(2, (1, 16, 16), _seeded()).requires_grad
+        climbing[name] = source.sample(16, (1, 16, 16), _seeded()).requires_grad
         assert climbing[name] == (isinstance(source, nn.Module) and any(p.requires_grad for p in source.parameters()))
     assert climbing == {"adversarial": True, "random": False, "paper": True, "noise": False, "black": False}
 
 
 def test_the_population_draws_from_every_member_in_turn_even_for_single_images() -> None:
-    population = GeneratorPopulation(1, _seeded(), lifetime=100)
+    population = GeneratorPopulation(1, _seeded(), climbing=8, lifetime=100)
     used = set()
     for _ in population.members:
         population.sample(1, (1, 16, 16), _seeded()).sum().backward()
@@ -76,7 +76,7 @@ def test_the_population_draws_from_every_member_in_turn_even_for_single_images()
 
 
 def test_every_member_is_born_anew_once_in_a_lifetime_and_never_all_at_once() -> None:
-    population = GeneratorPopulation(1, _seeded(), lifetime=12)
+    population = GeneratorPopulation(1, _seeded(), climbing=8, lifetime=12)
     births = []
     for step in range(12):
         before = [member.head.weight.detach().clone() for member in population.members]
@@ -88,10 +88,46 @@ def test_every_member_is_born_anew_once_in_a_lifetime_and_never_all_at_once() ->
     assert max(len(step) for step in births) == 1
 
 
+def test_members_that_do_not_climb_are_drawn_anew_in_every_step() -> None:
+    population = GeneratorPopulation(1, _seeded(), climbing=2, lifetime=100)
+    for step in (1, 2, 3):
+        before = [member.head.weight.detach().clone() for member in population.members]
+        born = list(population.advance(_seeded(step)))
+        changed = [not torch.equal(before[i], member.head.weight) for i, member in enumerate(population.members)]
+        assert changed == [True] * 6 + [False] * 2
+        assert born == []
+
+
+@pytest.mark.parametrize("straight", [False, True])
+def test_only_straight_generators_vary_along_one_direction(straight: bool) -> None:
+    generator = BackgroundGenerator(1, 3, 1, straight=straight)
+    generator.be_born(_seeded())
+    images = generator(64, 32, 32, _seeded()).detach().double()
+    down, right = images.diff(dim=2)[..., :-1].flatten(1), images.diff(dim=3)[..., :-1, :].flatten(1)
+    mixed = (down * right).sum(dim=1)
+    tensor = torch.stack([(down**2).sum(dim=1), mixed, mixed, (right**2).sum(dim=1)], dim=1).view(-1, 2, 2)
+    least, most = torch.linalg.eigvalsh(tensor).unbind(dim=1)
+    assert ((least / most).median() < 0.05) == straight
+
+
+def test_a_class_sorted_batch_gets_every_kind_of_background_everywhere() -> None:
+    population = GeneratorPopulation(1, _seeded(), species=((3, 1, False), (0, 1, False)), climbing=0)
+    roughness = population.sample(64, (1, 32, 32), _seeded()).logit().diff(dim=3).abs().mean(dim=(1, 2, 3))
+    spread = population.sample(64, (1, 32, 32), _seeded()).logit().std(dim=(1, 2, 3))
+    rough = roughness / spread > 0.8
+    assert 0.2 < rough[:32].float().mean() < 0.8
+
+
+@pytest.mark.parametrize("climbing", [-1, 9])
+def test_more_climbers_than_members_are_refused(climbing: int) -> None:
+    with pytest.raises(ValueError, match=rf"`climbing` \(={climbing}\)"):
+        GeneratorPopulation(1, _seeded(), climbing=climbing)
+
+
 def test_a_member_that_dies_takes_its_optimiser_state_along() -> None:
     from tests.models import adversarial_wrapper, train
 
-    wrapper = adversarial_wrapper(background=GeneratorPopulation(3, _seeded(), lifetime=6))
+    wrapper = adversarial_wrapper(background=GeneratorPopulation(3, _seeded(), climbing=8, lifetime=6))
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
     wrapper.attach(optimizer)
     train(wrapper, optimizer, 13)

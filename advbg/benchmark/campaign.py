@@ -1,0 +1,145 @@
+"""Everything behind the tables of the documentation: data sets, seeds, rows, augmentation and the study."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from advbg.benchmark.datasets import load_dataset
+from advbg.benchmark.files import write_json
+from advbg.benchmark.methods import METHODS, PHOTOGRAPHS
+from advbg.benchmark.progress import Report
+from advbg.benchmark.reproduce import Settings, open_run, reproduce
+from advbg.benchmark.study import StudySettings, run_study
+from advbg.benchmark.study_arms import ARMS
+from advbg.benchmark.training import Progress
+
+AUGMENTED = "-augmented"
+
+# The rows that are also trained with the paper's augmentation.
+_AUGMENTED_METHODS = ("baseline", "proposal")
+# What is kept of a run beside its weights.
+_PUBLISHED_FIGURES = ("backgrounds.png", "composites.png")
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """What is run.
+
+    Args:
+        datasets: names of data sets.
+        seeds: of the runs, each of all data sets.
+        methods: rows of the tables.
+        epochs: of the classifier, mask and adversarial phase.
+        batch_size: images in a step.
+        precision: `float32` or `bfloat16`.
+        study_seconds: of training for each arm of the study; 0 leaves the study out.
+        augmentation: whether baseline and proposal are also trained with the paper's augmentation.
+        train_size: training images, or None for all of them.
+        photographs: folder for the row `photographs`, which is left out without.
+    """
+
+    datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    epochs: tuple[int, int, int]
+    batch_size: int
+    precision: str
+    study_seconds: float
+    augmentation: bool
+    train_size: int | None
+    photographs: Path | None
+
+    def settings(self, dataset: str, seed: int, *, augmentation: bool) -> Settings:
+        """Settings of one run."""
+        methods = self.methods
+        if self.photographs is None:
+            methods = tuple(method for method in methods if method != PHOTOGRAPHS)
+        if augmentation:
+            methods = tuple(method for method in methods if method in _AUGMENTED_METHODS)
+        return Settings(
+            dataset=dataset,
+            methods=methods,
+            train_size=self.train_size,
+            epochs=self.epochs,
+            seed=seed,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            augmentation=augmentation,
+            photographs=str(self.photographs) if PHOTOGRAPHS in methods else None,
+        )
+
+
+ALL_METHODS = METHODS
+
+
+def run_campaign(campaign: Campaign, data_dir: Path, output: Path, published: Path, report: Report) -> None:
+    """Run what is not done yet, and publish every run as soon as it ends.
+
+    Args:
+        campaign: what to run.
+        data_dir: where torchvision keeps its data sets.
+        output: folder of the runs; what is there goes on.
+        published: folder of the documentation that gets each run's JSON and figures.
+        report: called after every step.
+    """
+    for seed in campaign.seeds:
+        for dataset in campaign.datasets:
+            images = load_dataset(dataset, data_dir=data_dir, train_size=campaign.train_size, seed=seed)
+            for augmentation in (False, True) if campaign.augmentation else (False,):
+                name = f"{dataset}{AUGMENTED if augmentation else ''}"
+                folder = output / name / f"seed-{seed}"
+                settings = campaign.settings(dataset, seed, augmentation=augmentation)
+                open_run(folder, settings, resume=True)
+                reproduce(settings, images, folder, partial(report, run=f"{name} {seed}"))
+                publish_run(folder, published / name, seed)
+            if campaign.study_seconds:
+                _study(campaign, dataset, seed, images, output, published, report)
+
+
+def _study(
+    campaign: Campaign,
+    dataset: str,
+    seed: int,
+    images: Any,
+    output: Path,
+    published: Path,
+    report: Report,
+) -> None:
+    folder = output / dataset / f"seed-{seed}"
+    settings = StudySettings(
+        arms=tuple(ARMS),
+        seconds=campaign.study_seconds,
+        batch_size=campaign.batch_size,
+        seed=seed,
+        bfloat16=campaign.precision == "bfloat16",
+    )
+
+    def show(arm: str, step: int, steps: int, loss: float) -> None:
+        report(Progress(arm, "adversarial", step, steps, loss, None), run=f"{dataset} {seed}")
+
+    results = run_study(settings, images, folder / "masks-default.pt", folder / "study.json", show)
+    target = published / dataset / f"seed-{seed}"
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(target / "study.json", results)
+
+
+def publish_run(folder: Path, published: Path, seed: int) -> None:
+    """Copy a run's results, and the figures of the proposal of the first seed, to the documentation.
+
+    Args:
+        folder: of the run.
+        published: folder of the data set in the documentation.
+        seed: of the run.
+    """
+    target = published / f"seed-{seed}"
+    target.mkdir(parents=True, exist_ok=True)
+    results = json.loads((folder / "results.json").read_text())
+    for method in results["methods"].values():
+        method.pop("checkpoint")  # which names a place on this machine
+    write_json(target / "results.json", results)
+    for figure in _PUBLISHED_FIGURES:
+        if seed == 0 and (folder / "proposal" / figure).is_file():
+            shutil.copyfile(folder / "proposal" / figure, published / figure)

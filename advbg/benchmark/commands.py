@@ -1,0 +1,78 @@
+"""The commands `advbg tables` and `advbg masks`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+_STUDY_SECONDS = 30.0
+
+
+def tables(
+    data_dir: Annotated[Path, typer.Option(help="Where torchvision keeps its data sets.")] = Path("data"),
+    output: Annotated[Path, typer.Option(help="Folder of the runs; what is in it goes on.")] = Path("runs/tables"),
+    published: Annotated[Path, typer.Option(help="Folder for results, pages and figures.")] = Path("docs/results"),
+    datasets: Annotated[str, typer.Option(help="Separated by commas.")] = "mnist,fashion-mnist",
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
+    methods: Annotated[str | None, typer.Option(help="Rows, separated by commas; all by default.")] = None,
+    photographs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Photographs for the row `photographs`, else left out.")
+    ] = None,
+    epochs: Annotated[str, typer.Option(metavar="E1,E2,E3", help="As for `reproduce`.")] = "1,1,4",
+    batch_size: Annotated[int, typer.Option(help="As for `reproduce`.")] = 64,
+    precision: Annotated[str, typer.Option(help="As for `reproduce`.")] = "float32",
+    train_size: Annotated[int | None, typer.Option(help="As for `reproduce`.")] = None,
+    study_seconds: Annotated[
+        float, typer.Option(help="Seconds for each arm of the study of the adversary; 0 leaves it out.")
+    ] = _STUDY_SECONDS,
+    augmentation: Annotated[bool, typer.Option(help="Also train with the paper's augmentation.")] = True,
+    summary_only: Annotated[
+        bool, typer.Option("--summary-only", help="Train nothing; make pages and figures from published results.")
+    ] = False,
+) -> None:
+    """Run everything behind the documentation's tables, and write them; the same command goes on where it stopped."""
+    from advbg.benchmark.campaign import ALL_METHODS, Campaign, run_campaign
+    from advbg.benchmark.progress import flushing_denormals, progress_bar
+    from advbg.benchmark.summary import write_summary
+    from advbg.cli import mendable, parse_epochs
+
+    with mendable():
+        campaign = Campaign(
+            datasets=tuple(datasets.split(",")),
+            seeds=tuple(int(seed) for seed in seeds.split(",")),
+            methods=tuple(methods.split(",")) if methods else ALL_METHODS,
+            epochs=parse_epochs(epochs),
+            batch_size=batch_size,
+            precision=precision,
+            study_seconds=study_seconds,
+            augmentation=augmentation,
+            train_size=train_size,
+            photographs=photographs,
+        )
+        console = Console()
+        if not summary_only:
+            with progress_bar(console) as report, flushing_denormals():
+                run_campaign(campaign, data_dir, output, published, report)
+        for page in write_summary(published):
+            console.print(page, soft_wrap=True)
+
+
+def masks(
+    companions: Annotated[Path, typer.Argument(help="A `companions.pt` of `advbg reproduce`.")],
+    dataset: Annotated[str, typer.Option(help="`digits`, `mnist` or `fashion-mnist`: whose test images to use.")],
+    data_dir: Annotated[Path, typer.Option(help="Where torchvision keeps its data sets.")] = Path("data"),
+) -> None:
+    """Compare learned masks with the objects' silhouettes: intersection over union, recall and area, as JSON."""
+    from dataclasses import asdict
+
+    from advbg.benchmark.datasets import load_dataset
+    from advbg.benchmark.mask_quality import rate_companions
+    from advbg.cli import load_state, mendable
+    from advbg.preview import rebuild
+
+    with mendable():
+        restored = rebuild(load_state(companions))
+        images = load_dataset(dataset, data_dir=data_dir, train_size=None, seed=0).test_images
+        print(json.dumps({"dataset": dataset, **asdict(rate_companions(restored, images))}, indent=2))

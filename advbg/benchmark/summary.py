@@ -1,0 +1,204 @@
+"""Tables over seeds, made from the published results alone."""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from advbg.benchmark.campaign import AUGMENTED
+from advbg.benchmark.files import write_text
+from advbg.benchmark.paper_results import COLUMNS, paper_results
+from advbg.benchmark.study_arms import ARMS
+from advbg.benchmark.summary_figures import draw_accuracy, draw_sensitivity, draw_study
+from advbg.benchmark.tables import markdown_line, mean_of_six
+
+_PHASES = ("plain", "classifier", "mask", "adversarial")
+_TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "digits": "Digits"}
+_COMMAND = "advbg tables"
+
+
+def read_seeds(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Read one JSON file of every seed under a data set's folder, in the order of the seeds."""
+    files = sorted(folder.glob(f"seed-*/{name}"), key=lambda path: int(path.parent.name.rpartition("-")[2]))
+    return [json.loads(file.read_text()) for file in files]
+
+
+def write_summary(published: Path) -> list[Path]:
+    """Make the pages and figures from the results in a folder; nothing in them is typed by hand.
+
+    Args:
+        published: folder with a folder for each data set.
+
+    Returns:
+        The files written.
+    """
+    pages = []
+    studies: dict[str, list[dict[str, Any]]] = {}
+    for folder in sorted(path for path in published.iterdir() if path.is_dir()):
+        runs = read_seeds(folder, "results.json")
+        if not runs or folder.name.endswith(AUGMENTED):
+            continue
+        augmented = read_seeds(published / f"{folder.name}{AUGMENTED}", "results.json")
+        pages.append(_write(folder / "index.md", dataset_page(folder.name, runs, augmented)))
+        draw_accuracy(runs, folder / "accuracy.png")
+        draw_sensitivity(runs, folder / "sensitivity.png")
+        studies[folder.name] = read_seeds(folder, "study.json")
+    studies = {name: seeds for name, seeds in studies.items() if seeds}
+    if studies:
+        pages.append(_write(published / "study-tables.md", study_tables(studies)))
+        draw_study(studies, published / "study.png")
+    return pages
+
+
+def dataset_page(name: str, runs: Sequence[dict[str, Any]], augmented: Sequence[dict[str, Any]]) -> str:
+    """Write the page of a data set.
+
+    Args:
+        name: of the data set.
+        runs: what `results.json` of each seed holds.
+        augmented: the same with the paper's augmentation; may be empty.
+    """
+    title = _TITLES.get(name, name)
+    sections = [f"# {title}", _provenance(runs), _accuracy_section(name, runs), _cost_section(runs)]
+    sections.append(_mask_section(runs))
+    if augmented:
+        sections.append(_augmentation_section(runs, augmented))
+    sections.append(_sensitivity_section(runs))
+    sections.append("## Backgrounds over training\n\n![Backgrounds of the proposal](backgrounds.png)\n")
+    sections.append("## Masks and composites\n\n![Images, masks, composites](composites.png)\n")
+    return "\n".join(sections)
+
+
+def study_tables(studies: Mapping[str, Sequence[dict[str, Any]]]) -> str:
+    """Write the tables of the study of the adversary.
+
+    Args:
+        studies: what `study.json` of each seed holds, by data set.
+    """
+    sections = ["# The study's tables", f"Made by `{_COMMAND}` from `study.json` of each seed."]
+    for name, seeds in studies.items():
+        settings = seeds[0]["settings"]
+        head = ("", "steps", "six", "choose: mean", "choose: all", "report: mean", "report: all", "above random")
+        rows = [_study_row(arm, seeds) for arm in settings["arms"]]
+        sections += [
+            f"## {_TITLES.get(name, name)}",
+            f"{len(seeds)} seeds, {settings['seconds']:g} seconds of training for each; accuracy in percent, mean ± "
+            "standard deviation. `six`: the mean over the paper's six backgrounds. `mean` and `all`: over the 30 "
+            "backgrounds to choose by and the 30 to report; `all` is the share of images right before every one of "
+            "them. `above random`: the difference of `report: mean` to that of `random` with the same seed, ± its "
+            "standard error.",
+            _table(head, rows),
+        ]
+    described = [(f"`{name}`", arm.description) for name, arm in ARMS.items()]
+    return "\n\n".join([*sections, "## What they are", _table(("", ""), described)])
+
+
+def _study_row(arm: str, seeds: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    arms = [seed["arms"][arm] for seed in seeds]
+    above = [seed["arms"][arm]["report"]["mean"] - seed["arms"]["random"]["report"]["mean"] for seed in seeds]
+    error = statistics.stdev(above) / math.sqrt(len(above)) if len(above) > 1 else math.nan
+    cells = [spread(mean_of_six(each["accuracy"]) for each in arms)]
+    for part in ("choose", "report"):
+        cells += [spread(each[part][kind] for each in arms) for kind in ("mean", "all")]
+    steps = f"{statistics.mean(each['steps'] for each in arms):.0f}"
+    return (f"`{arm}`", steps, *cells, f"{statistics.mean(above):+.2f} ± {error:.2f}" if arm != "random" else "")
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """Write mean ± standard deviation; the mean alone of a single value."""
+    values = list(values)
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
+
+
+def _provenance(runs: Sequence[dict[str, Any]]) -> str:
+    run, settings = runs[0], runs[0]["settings"]
+    machine, versions = run["machine"], run["versions"]
+    epochs = ", ".join(str(count) for count in settings["epochs"])
+    return (
+        f"Made by `{_COMMAND}` from `seed-*/results.json`: {run['train_size']} training images, {len(runs)} seeds, "
+        f"{epochs} epochs of the classifier, mask and adversarial phase (every row takes as many steps), batches of "
+        f"{settings['batch_size']}, {settings['precision']}; {machine['processor']}, {machine['threads']} of "
+        f"{machine['cores']} cores, torch {versions['torch']}, Python {versions['python']}.\n"
+    )
+
+
+def _accuracy_section(name: str, runs: Sequence[dict[str, Any]]) -> str:
+    rows = [
+        (method, *_accuracy_cells([run["methods"][method]["accuracy"] for run in runs])) for method in _methods(runs)
+    ]
+    rows += [(f"*paper: {method}*", *_accuracy_cells([row])) for method, row in paper_results(name).items()]
+    table = _table(("", *COLUMNS, "mean of six"), rows)
+    return f"## Accuracy\n\nIn percent, mean ± standard deviation.\n\n{table}\n\n![Accuracy](accuracy.png)\n"
+
+
+def _accuracy_cells(accuracies: Sequence[dict[str, float]]) -> tuple[str, ...]:
+    cells = [spread(accuracy[column] for accuracy in accuracies) for column in COLUMNS]
+    return (*cells, spread(mean_of_six(accuracy) for accuracy in accuracies))
+
+
+def _cost_section(runs: Sequence[dict[str, Any]]) -> str:
+    def mean(value: Callable[[dict[str, Any]], float], method: str) -> float:
+        return statistics.mean(value(run["methods"][method]) for run in runs)
+
+    rows = []
+    for method in _methods(runs):
+        phases = [mean(lambda row, phase=phase: row["phase_seconds"].get(phase, 0.0), method) for phase in _PHASES]
+        total = mean(lambda row: row["seconds"], method)
+        times = total / mean(lambda row: row["seconds"], "baseline") if "baseline" in _methods(runs) else math.nan
+        rows.append(
+            (method, *(f"{seconds:.0f}" if seconds else "" for seconds in phases), f"{total:.0f}", f"{times:.2f}")
+        )
+    table = _table(("", *_PHASES, "total", "times the baseline"), rows)
+    return f"## Cost\n\nSeconds of training, mean of the seeds.\n\n{table}\n"
+
+
+def _mask_section(runs: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for label, method in (("default", "proposal"), ("the paper's", "paper")):
+        masks = [run["methods"][method]["mask"] for run in runs if method in run["methods"]]
+        if masks:
+            rows.append((label, *(spread((mask[key] for mask in masks), 3) for key in ("iou", "recall", "area"))))
+    table = _table(("mask", "IoU", "recall", "area"), rows)
+    return f"## Masks\n\nAgainst the silhouette (`x > 0`, holes filled) of the test images.\n\n{table}\n"
+
+
+def _augmentation_section(runs: Sequence[dict[str, Any]], augmented: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for method in _methods(augmented):
+        for label, kind in (("off", runs), ("on", augmented)):
+            accuracies = [run["methods"][method]["accuracy"] for run in kind if method in run["methods"]]
+            rows.append((method, label, *_accuracy_cells(accuracies)))
+    table = _table(("", "augmentation", *COLUMNS, "mean of six"), rows)
+    seeds = f"{len(augmented)} seed{'s' if len(augmented) > 1 else ''} with it"
+    return f"## With the paper's augmentation\n\n{seeds}.\n\n{table}\n"
+
+
+def _sensitivity_section(runs: Sequence[dict[str, Any]]) -> str:
+    methods = [method for method in _methods(runs) if all("sensitivity" in run["methods"][method] for run in runs)]
+    if not methods:
+        return ""
+    rates = list(runs[0]["methods"][methods[0]]["sensitivity"])
+    rows = [
+        (rate, *(spread(run["methods"][method]["sensitivity"][rate] for run in runs) for method in methods))
+        for rate in rates
+    ]
+    table = _table(("noise rate", *methods), rows)
+    return f"## Sensitivity to noise\n\n{table}\n\n![Accuracy against the noise rate](sensitivity.png)\n"
+
+
+def _methods(runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Rows that every seed has."""
+    return [method for method in runs[0]["methods"] if all(method in run["methods"] for run in runs)]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ("---",) + ("---:",) * (len(head) - 1)
+    return "\n".join(markdown_line(cells) for cells in (head, rule, *rows))
+
+
+def _write(path: Path, text: str) -> Path:
+    write_text(path, text.rstrip() + "\n")
+    return path

@@ -1,0 +1,105 @@
+"""Tables and figures over seeds."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from advbg import cli
+from advbg.benchmark import campaign, study
+from advbg.benchmark.summary import read_seeds, spread, write_summary
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A tiny campaign of two seeds."""
+    folder = tmp_path_factory.mktemp("campaign")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _tables(monkeypatch, folder)
+    return folder
+
+
+def _tables(monkeypatch, folder: Path, *more: str) -> None:
+    arms = {name: study.ARMS[name] for name in ("random", "some climb")}
+    monkeypatch.setattr(campaign, "ARMS", arms)
+    monkeypatch.setattr(study, "_TIMED_STEPS", 1)
+    arguments = ["tables", "--datasets", "digits", "--seeds", "0,1", "--train-size", "64", "--epochs", "1,1,1"]
+    arguments += ["--methods", "baseline,proposal,paper", "--study-seconds", "0.05"]
+    arguments += ["--output", str(folder / "runs"), "--published", str(folder / "docs"), *more]
+    monkeypatch.setattr(sys, "argv", ["advbg", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code
+
+
+def test_one_command_makes_pages_figures_and_results(published):
+    docs = published / "docs"
+    page = (docs / "digits" / "index.md").read_text()
+    for heading in ("Accuracy", "Cost", "Masks", "With the paper's augmentation", "Sensitivity to noise"):
+        assert f"## {heading}" in page
+    for figure in ("accuracy", "sensitivity", "backgrounds", "composites"):
+        assert f"]({figure}.png)" in page
+        assert np.asarray(Image.open(docs / "digits" / f"{figure}.png")).std() > 0
+    assert np.asarray(Image.open(docs / "study.png")).std() > 0
+    assert "| `some climb` |" in (docs / "study-tables.md").read_text()
+
+
+def test_the_published_results_say_what_they_were_measured_on(published):
+    results = json.loads((published / "docs" / "digits" / "seed-1" / "results.json").read_text())
+    assert results["settings"]["seed"] == 1
+    assert results["versions"]["torch"]
+    assert results["machine"]["cores"] >= 1
+    assert list(results["methods"]["proposal"]["phase_seconds"]) == ["classifier", "mask", "adversarial"]
+    assert "checkpoint" not in results["methods"]["proposal"]
+
+
+def test_a_cell_is_the_mean_and_the_standard_deviation_of_the_seeds(published):
+    runs = read_seeds(published / "docs" / "digits", "results.json")
+    values = [run["methods"]["proposal"]["accuracy"]["clock"] for run in runs]
+    cell = f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    row = next(
+        line for line in (published / "docs/digits/index.md").read_text().splitlines() if line.startswith("| proposal")
+    )
+    assert row.split("|")[7].strip() == cell
+
+
+def test_the_same_command_trains_nothing_twice(published, monkeypatch):
+    def trained(*_):
+        raise AssertionError("trained again")
+
+    before = (published / "docs" / "digits" / "index.md").read_text()
+    monkeypatch.setattr("advbg.benchmark.training._step", trained)
+    monkeypatch.setattr(study, "_train_and_test", trained)
+    _tables(monkeypatch, published)
+    assert (published / "docs" / "digits" / "index.md").read_text() == before
+
+
+def test_pages_are_made_again_from_published_results_alone(published, monkeypatch):
+    page = published / "docs" / "digits" / "index.md"
+    before = page.read_text()
+    page.unlink()
+    _tables(monkeypatch, published, "--summary-only")
+    assert page.read_text() == before
+
+
+def test_a_single_value_has_no_spread():
+    assert spread([97.25]) == "97.2"
+    assert spread([1.0, 3.0]) == "2.0 ± 1.4"
+
+
+def test_a_folder_without_results_makes_no_page(tmp_path):
+    (tmp_path / "mnist").mkdir()
+    assert write_summary(tmp_path) == []
+
+
+def test_the_committed_pages_are_those_of_the_committed_results(tmp_path):
+    committed = Path(__file__).parents[2] / "docs" / "results"
+    for file in committed.rglob("*.json"):
+        target = tmp_path / file.relative_to(committed)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    for page in write_summary(tmp_path):
+        assert page.read_text() == (committed / page.relative_to(tmp_path)).read_text()
