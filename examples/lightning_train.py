@@ -1,4 +1,4 @@
-"""Train an image classifier with Lightning: `python examples/lightning_train.py FOLDER`, with a folder per class in it."""
+"""Train an image classifier with Lightning: `python examples/lightning_train.py FOLDER`."""
 
 import argparse
 from collections.abc import Sequence

@@ -125,7 +125,7 @@ class AdversarialBackgroundCallback(Callback):
     def _find_optimizer(self, trainer: Trainer) -> Optimizer:
         if not 0 <= self.optimizer_index < len(trainer.optimizers):
             raise ValueError(
-                f"`optimizer_index` (={self.optimizer_index!r}) must be one of the {len(trainer.optimizers)} optimizers "
-                "that `configure_optimizers` returns, counted from 0"
+                f"`optimizer_index` (={self.optimizer_index!r}) must be one of the {len(trainer.optimizers)} that "
+                "`configure_optimizers` returns, counted from 0"
             )
         return trainer.optimizers[self.optimizer_index]
