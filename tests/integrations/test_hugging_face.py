@@ -20,13 +20,13 @@ pytest.importorskip("accelerate")
 
 from accelerate.state import AcceleratorState, GradientState
 from transformers import (
+    ResNetConfig,
+    ResNetForImageClassification,
     Trainer,
     TrainerCallback,
     TrainerControl,
     TrainerState,
     TrainingArguments,
-    ResNetConfig,
-    ResNetForImageClassification,
 )
 
 from advbg.integrations.hugging_face import AdversarialBackgroundCallback
