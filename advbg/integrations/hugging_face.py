@@ -83,8 +83,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
         """
         if self.attachment is None or args.save_only_model or state.is_hyper_param_search:
             return
-        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        with write_atomically(folder / _file_name(args)) as temporary:
+        with write_atomically(_folder(args, state) / _file_name(args)) as temporary:
             torch.save(self.attachment.companions.state_dict(), temporary)
 
     def on_train_end(
@@ -101,7 +100,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
         if self.resume_from_checkpoint is not None:
             folder = Path(self.resume_from_checkpoint)
         else:
-            folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            folder = _folder(args, state)
         file = folder / _file_name(args)
         if not file.is_file():
             raise FileNotFoundError(
@@ -116,6 +115,10 @@ class AdversarialBackgroundCallback(TrainerCallback):
                 f"resumes from, but {folder} is a checkpoint of another run"
             )
         attachment.companions.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+
+
+def _folder(args: TrainingArguments, state: TrainerState) -> Path:
+    return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
 
 
 def _file_name(args: TrainingArguments) -> str:

@@ -202,18 +202,13 @@ def test_nothing_of_ours_is_kept_where_nothing_can_be_resumed(tmp_path: Path) ->
     assert not list(tmp_path.rglob("advbg*"))
 
 
-def test_every_process_keeps_its_own_adversaries(tmp_path: Path) -> None:
+def test_every_process_keeps_its_own_adversaries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     callback = _callback()
     trainer = _train(tmp_path, callback, 1)
-
-    class OneOfTwo(TrainingArguments):
-        world_size = 2
-        process_index = 0
-
+    monkeypatch.setattr(TrainingArguments, "world_size", 2)
     for rank in (0, 1):
-        args = OneOfTwo(str(tmp_path), use_cpu=True)
-        OneOfTwo.process_index = rank
-        callback.on_save(args, trainer.state, trainer.control)
+        monkeypatch.setattr(TrainingArguments, "process_index", rank)
+        callback.on_save(trainer.args, trainer.state, trainer.control)
     names = {file.name for file in (tmp_path / "checkpoint-1").glob("*advbg*")}
     assert names == {"advbg.pt", "advbg_0.pt", "advbg_1.pt"}
 
@@ -275,29 +270,22 @@ def test_what_cannot_be_is_refused_before_training(
         _train(tmp_path, _callback(**options), 1)
 
 
-class TwoGpus(TrainingArguments):
-    n_gpu = 2
+def test_data_parallel_goes_around_the_hooks_and_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
+    _refuses(
+        TrainingArguments(str(tmp_path), use_cpu=True), "2 GPUs in one process make the Trainer use nn.DataParallel"
+    )
 
 
-class DeepSpeed(TrainingArguments):
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.deepspeed = {}
+def test_deepspeed_goes_around_the_hooks_and_is_refused(tmp_path: Path) -> None:
+    args = TrainingArguments(str(tmp_path), use_cpu=True)
+    args.deepspeed = {}
+    _refuses(args, "`deepspeed` steps an optimizer of its own")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (TwoGpus, "2 GPUs in one process make the Trainer use nn.DataParallel"),
-        (DeepSpeed, "`deepspeed` steps an optimizer of its own"),
-    ],
-)
-def test_trainers_that_go_around_the_hooks_are_refused(
-    tmp_path: Path, arguments: type[TrainingArguments], message: str
-) -> None:
+def _refuses(args: TrainingArguments, message: str) -> None:
     model = _model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    args = arguments(str(tmp_path), use_cpu=True)
     with pytest.raises(ValueError, match=message):
         _callback().on_train_begin(args, TrainerState(), TrainerControl(), model=model, optimizer=optimizer)
     assert not model._forward_pre_hooks

@@ -134,7 +134,9 @@ def test_a_run_with_the_callback_is_the_plain_loop_with_attach(tmp_path: Path) -
 @pytest.mark.parametrize("late", [False, True], ids=["restored before", "restored after setup"])
 def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path, steps: int, late: bool) -> None:
     class Strategy(SingleDeviceStrategy):
-        restore_checkpoint_after_setup = late
+        @property
+        def restore_checkpoint_after_setup(self) -> bool:
+            return late
 
     _, whole = _fit(tmp_path, _callback(), steps + 3)
     trainer, _ = _fit(tmp_path, _callback(), steps)
@@ -160,7 +162,7 @@ def test_a_checkpoint_has_the_plain_models_keys_and_the_companions_under_the_sta
 
 
 def test_each_of_several_models_has_a_callback_with_its_own_state_key() -> None:
-    def the_second(module: lightning.LightningModule) -> nn.Module:
+    def the_second(module: Module) -> nn.Module:
         return module.second
 
     keys = {_callback(model=model).state_key for model in ("model", "second.model", the_second)}
