@@ -97,10 +97,8 @@ class AdversarialBackgroundCallback(TrainerCallback):
             self.attachment.remove()
 
     def _restore(self, attachment: advbg.Attachment, args: TrainingArguments, state: TrainerState) -> None:
-        if self.resume_from_checkpoint is not None:
-            folder = Path(self.resume_from_checkpoint)
-        else:
-            folder = _folder(args, state)
+        named = self.resume_from_checkpoint
+        folder = _folder(args, state) if named is None else Path(named)
         file = folder / _file_name(args)
         if not file.is_file():
             raise FileNotFoundError(
