@@ -1,5 +1,6 @@
 """The two ways in: a model that is wrapped, and a model that is only attached to."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -195,6 +196,9 @@ class Attachment:
             raise TypeError(f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
         if companions.attached:
             raise ValueError("the companions are attached to an optimizer already: `remove()` that attachment first")
+        # Accelerate wraps optimisers in one that has no hooks and does not always step.
+        while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
+            optimizer = optimizer.optimizer  # pyright: ignore[reportAttributeAccessIssue]
         self.companions = companions
         companions.attached = True
         self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(lambda *_: companions.step())]
@@ -268,8 +272,8 @@ def attach(
             return (images, *args[1:]), kwargs
         if not kwargs:
             raise TypeError(f"{type(module).__name__} was called without images")
-        name, images = next(iter(kwargs.items()))
-        images = companions(module, lambda inputs: module(**{**kwargs, name: inputs}), images)
+        name = _first_argument(model, kwargs)
+        images = companions(module, lambda inputs: module(**{**kwargs, name: inputs}), kwargs[name])
         return args, {**kwargs, name: images}
 
     attachment = Attachment(companions, optimizer)
@@ -279,6 +283,12 @@ def attach(
 
 def _device(model: nn.Module) -> torch.device:
     return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
+
+
+def _first_argument(model: nn.Module, kwargs: Mapping[str, Any]) -> str:
+    """The first of the named arguments, in the order of the model's signature: collators may put the labels first."""
+    names = inspect.signature(type(model).forward).parameters
+    return next((name for name in names if name in kwargs), next(iter(kwargs)))
 
 
 def _add_prefix(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -85,6 +85,7 @@ def test_images_may_come_by_name() -> None:
     outputs = model(pixel_values=images, labels=targets)
     assert attachment.phase == "adversarial"
     assert not torch.equal(outputs, model.net(images))
+    assert not torch.equal(model(labels=targets, pixel_values=images), model.net(images))
     with pytest.raises(TypeError, match="without images"):
         model()
 

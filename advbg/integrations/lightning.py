@@ -1,0 +1,131 @@
+"""A Lightning callback that attaches the companions to a model while it is fitted."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+import advbg
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as error:
+    raise ImportError("`advbg.integrations.lightning` needs Lightning: pip install advbg[lightning]") from error
+
+_PHASES: tuple[advbg.Phase, ...] = ("classifier", "mask", "adversarial")
+
+
+class AdversarialBackgroundCallback(Callback):
+    """Trains a LightningModule's model against backgrounds; the LightningModule stays as it is.
+
+    The companions are attached to the model when fitting starts and taken off when it ends. Their state is in the
+    checkpoint under `state_key`, so that `trainer.fit(..., ckpt_path=...)` goes on where the run was. The metrics
+    `advbg/phase` (0, 1 or 2 for classifier, mask or adversarial) and, in the mask phase, `advbg/mask_loss` are logged
+    with every optimiser step.
+
+    Args:
+        model: the image model within the LightningModule: the name of a submodule, dots allowed, or a function that
+            takes the LightningModule and returns it.
+        optimizer_index: which of the LightningModule's optimisers trains it; with several, the one that steps once for
+            each batch.
+        **options: of `advbg.attach`, such as `schedule`, `mean` and `std`.
+
+    Attributes:
+        attachment: the link to the model, from the first fit on; None before.
+    """
+
+    def __init__(
+        self, *, model: str | Callable[[LightningModule], nn.Module] = "model", optimizer_index: int = 0, **options: Any
+    ) -> None:
+        self.model, self.optimizer_index, self.options = model, optimizer_index, options
+        self.attachment: advbg.Attachment | None = None
+        self._restored: Mapping[str, Any] | None = None
+
+    @property
+    def state_key(self) -> str:
+        """Names the model as well, so that each of several callbacks finds its own state."""
+        return self._generate_state_key(model=self.model if isinstance(self.model, str) else self.model.__qualname__)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Attach the companions; where a run is resumed, give them back their state.
+
+        Raises:
+            TypeError: where an option of `advbg.attach` is unknown or of a wrong type.
+            ValueError: where there is no such model or optimiser, or an option is out of range.
+        """
+        model, optimizer = self._find_model(trainer, pl_module), self._find_optimizer(trainer)
+        # A trainer that fits once more counts its steps on, and so do the companions.
+        if self._restored is None and self.attachment is not None and trainer.global_step > 0:
+            self._restored = self.attachment.companions.state_dict()
+        self._remove()
+        self.attachment = advbg.attach(model, optimizer, **self.options)
+        if self._restored is not None:
+            self.attachment.companions.load_state_dict(self._restored)
+            self._restored = None
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        """Log the phase and the loss of the masks."""
+        if self.attachment is None:
+            return
+        phase, mask_loss = self.attachment.phase, self.attachment.companions.mask_loss
+        pl_module.log("advbg/phase", float(_PHASES.index(phase)))
+        if phase == "mask" and mask_loss is not None:
+            pl_module.log("advbg/mask_loss", mask_loss)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the model and the optimiser as they were."""
+        self._remove()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the model as it was where fitting ends early."""
+        self._remove()
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Check that a run that is resumed was saved with this callback.
+
+        Raises:
+            ValueError: where it was not.
+        """
+        if trainer.state.fn == "fit" and self.state_key not in checkpoint["callbacks"]:
+            raise ValueError(
+                f"the checkpoint has no state of {self.state_key}, so it cannot be resumed with it: load its weights "
+                "into the model and start a new run, or leave the callback out"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """The companions' state; empty before the first fit."""
+        return {} if self.attachment is None else self.attachment.companions.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the companions' state, for now or for when they are attached: strategies restore before or after."""
+        if self.attachment is not None and self.attachment.companions.attached:
+            self.attachment.companions.load_state_dict(state_dict)
+        else:
+            self._restored = state_dict
+
+    def _remove(self) -> None:
+        if self.attachment is not None:
+            self.attachment.remove()
+
+    def _find_model(self, trainer: Trainer, pl_module: LightningModule) -> nn.Module:
+        try:
+            model = pl_module.get_submodule(self.model) if isinstance(self.model, str) else self.model(pl_module)
+        except AttributeError as error:
+            raise ValueError(
+                f"`model` (={self.model!r}) must name a module within {type(pl_module).__name__}: {error}"
+            ) from error
+        if model is pl_module and trainer.strategy.model is not pl_module:
+            raise ValueError(
+                f"`model` (={self.model!r}) is the LightningModule itself, through whose forward "
+                f"{type(trainer.strategy).__name__} calls `training_step`: keep the image model in an attribute"
+            )
+        return model
+
+    def _find_optimizer(self, trainer: Trainer) -> Optimizer:
+        if not 0 <= self.optimizer_index < len(trainer.optimizers):
+            raise ValueError(
+                f"`optimizer_index` (={self.optimizer_index!r}) must be one of the {len(trainer.optimizers)} that "
+                "`configure_optimizers` returns, counted from 0"
+            )
+        return trainer.optimizers[self.optimizer_index]
