@@ -16,7 +16,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from advbg.backgrounds.photographs import list_images, read_image
-from advbg.benchmark.commands import masks, tables
+from advbg.benchmark.commands import bench, masks, tables
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 
@@ -32,6 +32,7 @@ app = typer.Typer(
 
 app.command()(tables)
 app.command()(masks)
+app.command()(bench)
 
 
 class DatasetName(StrEnum):

@@ -1,4 +1,4 @@
-"""The commands `advbg tables` and `advbg masks`."""
+"""The commands `advbg tables`, `advbg masks` and `advbg bench`."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 _STUDY_SECONDS = 30.0
 
@@ -76,3 +77,48 @@ def masks(
         restored = rebuild(load_state(companions))
         images = load_dataset(dataset, data_dir=data_dir, train_size=None, seed=0).test_images
         print(json.dumps({"dataset": dataset, **asdict(rate_companions(restored, images))}, indent=2))
+
+
+def bench(
+    model: Annotated[str, typer.Option(help="A timm model, with random weights.")] = "resnet18",
+    image_size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 128,
+    batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
+    device: Annotated[str, typer.Option(help="Such as `cpu` or `cuda`.")] = "cpu",
+    repeats: Annotated[int, typer.Option(help="Rounds; each times every kind of step once.")] = 9,
+    precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for autocast.")] = "float32",
+    channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory layout of model and images.")] = False,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the figures there.")] = None,
+) -> None:
+    """Measure what the method costs beside a plain training step, and beside what else could be done."""
+    from advbg.benchmark.cost import CostSettings, measure_cost
+    from advbg.benchmark.files import write_json
+    from advbg.benchmark.progress import flushing_denormals
+    from advbg.benchmark.reproduce import check_precision
+    from advbg.cli import mendable
+
+    console = Console()
+    with mendable():
+        check_precision(precision)
+        bfloat16 = precision == "bfloat16"
+        settings = CostSettings(model, image_size, batch_size, device, repeats, bfloat16, channels_last)
+        if output is not None and not output.resolve().parent.is_dir():
+            raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
+    with console.status("") as status, flushing_denormals():
+        results = measure_cost(settings, status.update)
+    table = Table(title=f"{model}, {image_size} px, batches of {batch_size}, {precision}, {device}", title_style="bold")
+    for index, name in enumerate(("step", "ms", "times plain", "quartiles", "peak MiB", "times plain")):
+        table.add_column(name, justify="right" if index else "left", no_wrap=True)
+    for name, step in results["steps"].items():
+        ratio = step["ratio"]
+        table.add_row(
+            name,
+            f"{step['milliseconds']['median']:.0f}",
+            f"{ratio['median']:.2f}",
+            f"{ratio['low']:.2f} - {ratio['high']:.2f}",
+            f"{step['memory_mib']:.0f}" if step["memory_mib"] else "",
+            f"{step['memory_ratio']:.2f}" if step["memory_ratio"] else "",
+        )
+    console.print(table)
+    console.print(f"A whole training with the default `Schedule.fractions`: {results['schedule']:.2f} times plain")
+    if output is not None:
+        write_json(output, results)

@@ -32,6 +32,16 @@ _SENSITIVITY_METHODS = ("baseline", "proposal")
 _SHOWN_IMAGES = 10
 
 
+def check_precision(precision: str) -> None:
+    """Check the name of a precision.
+
+    Raises:
+        ValueError: where it is none of `PRECISIONS`.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` (={precision!r}) must be one of {', '.join(PRECISIONS)}")
+
+
 @dataclass(frozen=True)
 class Settings:
     """What makes a run what it is; a run that goes on must have the same.
@@ -73,8 +83,7 @@ class Settings:
             raise ValueError(f"`seed` (={self.seed}) must be 0 or more, and below 2**63")
         if self.batch_size < 1:
             raise ValueError(f"`batch_size` (={self.batch_size}) must be 1 or more")
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"`precision` (={self.precision!r}) must be one of {', '.join(PRECISIONS)}")
+        check_precision(self.precision)
         if (PHOTOGRAPHS in self.methods) != (self.photographs is not None):
             raise ValueError(
                 f"`photographs` (={self.photographs!r}) must be a folder if `methods` has photographs, and only then"
@@ -156,9 +165,11 @@ def reproduce(
         folder.mkdir(exist_ok=True)
         shared = output / f"masks-{mask_recipe(method)}.pt"
         trained = train(method, dataset, settings.recipe, folder / "state.pt", report, shared_file=shared)
-        results["methods"][method] = _measure(method, trained, dataset) | {
-            "checkpoint": str(_save_weights(trained, dataset, method, folder)),
-        }
+        # In the precision of the training; `advbg evaluate` always tests in float32.
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.recipe.bfloat16):
+            measured = _measure(method, trained, dataset)
+        checkpoint = _save_weights(trained, dataset, method, folder)
+        results["methods"][method] = measured | {"checkpoint": str(checkpoint)}
         if trained.wrapper is not None:
             previews[method] = _draw_companions(trained, dataset, folder)
         write_json(output / "results.json", results)

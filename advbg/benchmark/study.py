@@ -134,7 +134,8 @@ def _train_and_test(
     held_out = make_held_out(dataset.train_images[:40])
     measured: dict[str, Any] = {"steps": steps, "seconds": round(seconds, 1)}
     for part, backgrounds in (("choose", held_out.choose), ("report", held_out.report)):
-        right = right_before(model, images, targets, backgrounds)
+        with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
+            right = right_before(model, images, targets, backgrounds)
         measured[part] = {
             "mean": 100 * right.float().mean().item(),
             "all": 100 * right.all(dim=0).float().mean().item(),
