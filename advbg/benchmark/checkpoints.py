@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
 from advbg.benchmark.classifier import PaperClassifier
-from advbg.benchmark.files import write_atomically
+from advbg.files import write_atomically
 
 _HEADER = "advbg"
 

@@ -12,11 +12,12 @@ from advbg.benchmark import figures
 from advbg.benchmark.checkpoints import save_classifier
 from advbg.benchmark.datasets import ImageDataset
 from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds
-from advbg.benchmark.files import write_atomically, write_json, write_text
+from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.methods import check_methods
 from advbg.benchmark.paper_results import paper_results
 from advbg.benchmark.tables import markdown_table
 from advbg.benchmark.training import Progress, Trained, train
+from advbg.files import write_atomically
 from advbg.preview import Preview, preview
 
 # Epochs of the classifier, mask and adversarial phase.

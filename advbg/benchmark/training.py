@@ -13,8 +13,8 @@ from torch import Tensor
 
 from advbg.benchmark.classifier import PaperClassifier
 from advbg.benchmark.datasets import ImageDataset
-from advbg.benchmark.files import write_atomically
 from advbg.benchmark.methods import METHODS
+from advbg.files import write_atomically
 from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
 
