@@ -69,6 +69,8 @@ class ExportedGenerator(nn.Module):
                 raise RuntimeError(f"missing {sorted(missing)}, unexpected {sorted(unexpected)}")
         except RuntimeError as error:
             raise ValueError(f"generator {str(path)!r} does not hold the weights it describes: {error}") from error
+        # Channels last, as companions are: twice as fast on CPUs.
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.requires_grad_(False)
 
     def sample(

@@ -69,15 +69,15 @@ class ReplaceBackground(RandomTransplantation):
     def params_from_input(
         self,
         *inputs: Tensor,
-        data_keys: list[DataKey],
+        data_keys: list[Any],
         params: dict[str, Tensor],
-        extra_args: dict[DataKey, dict[str, Any]] | None = None,
+        extra_args: dict[Any, Any] | None = None,
     ) -> dict[str, Tensor]:
         """Add the foreground of these images to the draws; kornia calls it with all inputs of a pipeline.
 
         Args:
             *inputs: what the pipeline was given.
-            data_keys: what each of them is.
+            data_keys: the `DataKey` of each (beartype cannot read a hint with this enumeration).
             params: the draws.
             extra_args: not used.
 
@@ -107,7 +107,7 @@ class ReplaceBackground(RandomTransplantation):
         self,
         *inputs: Tensor,
         params: dict[str, Tensor] | None = None,
-        data_keys: list[str | int | DataKey] | None = None,
+        data_keys: list[Any] | None = None,
         **kwargs: Any,
     ) -> Tensor | list[Tensor]:
         """Change the images among the inputs.

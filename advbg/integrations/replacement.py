@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Real, UInt8
 from torch import Tensor
 
 from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs
@@ -21,7 +21,7 @@ Background = str | Path | np.ndarray | Tensor | BackgroundSource
 _PIXELS = PixelSpace()
 
 
-def as_source(background: Background) -> BackgroundSource:
+def as_source(background: object) -> BackgroundSource:
     """Find out where backgrounds come from.
 
     Args:
@@ -56,7 +56,9 @@ def as_source(background: Background) -> BackgroundSource:
     )
 
 
-def as_foreground(mask: Tensor, images: Tensor) -> Float[Tensor, "batch 1 height width"]:
+def as_foreground(
+    mask: Tensor, images: Real[Tensor, "batch channel height width"]
+) -> Float[Tensor, "batch 1 height width"]:
     """Check a mask and turn it into weights.
 
     Args:
@@ -78,7 +80,7 @@ def as_foreground(mask: Tensor, images: Tensor) -> Float[Tensor, "batch 1 height
     return check_mask(mask, images)
 
 
-def check_pixels(images: Float[Tensor, "..."] | UInt8[Tensor, "..."] | Tensor) -> None:
+def check_pixels(images: Tensor) -> None:
     """Check that images are pixels.
 
     Args:
@@ -114,15 +116,15 @@ def draw_backgrounds(
             f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)}, expected "
             f"{(count, *shape)}"
         )
-    return backgrounds
+    return backgrounds.detach()  # a view of a parameter asks for a gradient even here
 
 
 def replace_background(
-    images: Tensor,
+    images: Float[Tensor, "batch channel height width"] | UInt8[Tensor, "batch channel height width"],
     foreground: Float[Tensor, "batch 1 height width"],
     backgrounds: Float[Tensor, "batch channel height width"],
     replaced: Bool[Tensor, "batch"],
-) -> Tensor:
+) -> Real[Tensor, "batch channel height width"]:
     """Put objects before other backgrounds.
 
     Args:

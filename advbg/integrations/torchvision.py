@@ -82,7 +82,7 @@ class ReplaceBackground(v2.Transform):
             return inpt
         image = inpt.as_subclass(Tensor)
         changed = replace_background(_batch(image), params["foreground"], params["backgrounds"], params["replaced"])
-        return tv_tensors.wrap(changed.reshape(image.shape), like=inpt)
+        return tv_tensors.Image(changed.reshape(image.shape))
 
 
 def _batch(image: Tensor) -> Tensor:
