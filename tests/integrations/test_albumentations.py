@@ -116,7 +116,7 @@ def test_a_saved_pipeline_makes_the_same_images(tmp_path, background):
         for seed in range(3):
             pipeline.set_random_seed(seed)
             restored.set_random_seed(seed)
-            np.testing.assert_array_equal(restored(**a_sample())["image"], pipeline(**a_sample())["image"])
+            np.testing.assert_array_equal(restored(**a_sample())["image"], pipeline(**a_sample())["image"])  # pyright: ignore[reportOptionalCall]
 
 
 def test_an_own_source_can_be_replayed_but_not_saved():
@@ -166,7 +166,7 @@ def test_every_single_image_gets_another_member_of_an_exported_population(tmp_pa
     restored.set_random_seed(0)
     members = []
     for _ in range(15):
-        np.testing.assert_array_equal(restored(**a_sample())["image"], pipeline(**a_sample())["image"])
+        np.testing.assert_array_equal(restored(**a_sample())["image"], pipeline(**a_sample())["image"])  # pyright: ignore[reportOptionalCall]
         members.append(pipeline.transforms[0].source.network.age)
     assert len(set(members)) > 3
 

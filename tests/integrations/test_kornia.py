@@ -166,6 +166,14 @@ def test_a_replay_on_other_images_takes_their_own_masks(wrap):
     assert torch.equal(replayed, torch.where(block == 1, others, first))
 
 
+def test_what_an_augmentation_keeps_of_a_pipeline_holds_no_mask_for_other_images():
+    (images, mask), (others, _) = a_batch(), a_batch(seed=1)
+    augmentation = ReplaceBackground("black", p=1.0)
+    pipeline(augmentation)(images, mask)
+    replayed, _ = augmentation(others, 1 - mask, params=augmentation._params)
+    assert torch.equal(replayed, others * (1 - mask))
+
+
 def test_the_same_global_seed_makes_the_same_images():
     made = []
     for seed in (1, 1, 2):
