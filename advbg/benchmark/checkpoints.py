@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from advbg.benchmark.attention import AttentionClassifier
 from advbg.benchmark.classifier import PaperClassifier
-from advbg.benchmark.files import write_atomically
+from advbg.files import write_atomically
 
 _HEADER = "advbg"
 _ARCHITECTURES = {kind.__name__: kind for kind in (PaperClassifier, AttentionClassifier)}

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-from advbg.benchmark.files import write_atomically
 from advbg.benchmark.paper_results import COLUMNS, paper_dataset
+from advbg.files import write_atomically
 
 _RESOLUTION = 150
 METHOD_COLORS = {

@@ -13,12 +13,13 @@ from advbg.benchmark.checkpoints import save_classifier
 from advbg.benchmark.datasets import ImageDataset
 from advbg.benchmark.environment import environment
 from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds, sensitivity
-from advbg.benchmark.files import write_atomically, write_json, write_text
+from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.mask_quality import rate_companions
 from advbg.benchmark.methods import PHOTOGRAPHS, PLAIN_METHODS, check_methods, mask_recipe
 from advbg.benchmark.paper_results import paper_results
 from advbg.benchmark.tables import markdown_table
 from advbg.benchmark.training import Progress, Recipe, Trained, train
+from advbg.files import write_atomically
 from advbg.preview import Preview, preview
 
 # Epochs of the classifier, mask and adversarial phase.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from advbg.benchmark.files import write_atomically
+from advbg.files import write_atomically
 
 if TYPE_CHECKING:
     from advbg.benchmark.training import Trained

@@ -1,1 +1,1 @@
-"""Trainers of others: each module imports its own trainer, so none of them is imported here."""
+"""The library inside other people's libraries: each module imports its own, so none is imported here."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import advbg
-from advbg.benchmark.files import write_atomically
+from advbg.files import write_atomically
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments

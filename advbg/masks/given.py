@@ -1,7 +1,7 @@
 """Masks that nobody has to learn."""
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
 
@@ -20,7 +20,7 @@ def nonzero_mask(
 
 
 def check_mask(
-    mask: Tensor, images: Float[Tensor, "batch channel height width"]
+    mask: Tensor, images: Real[Tensor, "batch channel height width"]
 ) -> Float[Tensor, "batch 1 height width"]:
     """Check a mask that came with its images and bring it into shape.
 

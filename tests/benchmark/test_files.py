@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbg.benchmark.files import write_atomically, write_json, write_text
+from advbg.benchmark.files import write_json, write_text
+from advbg.files import write_atomically
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

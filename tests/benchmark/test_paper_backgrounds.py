@@ -7,18 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from advbg.backgrounds.patterns import board, border, circles, clock, random, stripes
 from advbg.benchmark import paper_backgrounds
-from advbg.benchmark.paper_backgrounds import (
-    PAPER_BACKGROUNDS,
-    board,
-    border,
-    circles,
-    clock,
-    dilated_silhouettes,
-    random,
-    replace_background,
-    stripes,
-)
+from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
 
 small_batches = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(1, 12), st.integers(1, 12))
 seeds = st.integers(0, 2**31)

@@ -1,0 +1,123 @@
+"""A trained background generator as a file of its own, for pipelines that have no companions."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from advbg.backgrounds import GeneratorPopulation, PaperGenerator
+from advbg.companions import Companions
+from advbg.files import write_atomically
+
+_HEADER = "advbg_generator"
+
+
+def export_generator(companions: Companions, path: str | Path) -> None:
+    """Write the weights of a trained background generator, with what is needed to build it again in the header.
+
+    Args:
+        companions: of a wrapper or an attachment, after their first batch.
+        path: of the safetensors file; it appears whole or not at all.
+
+    Raises:
+        ValueError: where there was no batch yet, or the background source is neither `GeneratorPopulation` nor
+            `PaperGenerator`.
+    """
+    if companions.image_shape is None:
+        raise ValueError("`companions` have seen no batch: there is no generator to export yet")
+    source = companions.source
+    if not isinstance(source, GeneratorPopulation | PaperGenerator):
+        raise ValueError(
+            f"the background source is a {type(source).__name__}: only `background='adversarial'`, `'random'` and "
+            "`'paper'` are generators that can be exported"
+        )
+    description: dict[str, Any] = {"kind": type(source).__name__, "image_shape": companions.image_shape}
+    if isinstance(source, GeneratorPopulation):
+        description["species"] = [(member.doublings, member.tiles) for member in source.members]
+    weights = {name: weight.detach().contiguous() for name, weight in source.named_parameters()}
+    with write_atomically(Path(path)) as temporary:
+        save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
+
+
+class ExportedGenerator(nn.Module):
+    """A background generator that `export_generator` wrote. It learns nothing any more.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it is damaged or something else.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+        description, weights = _read(self.path)
+        self.image_shape: tuple[int, int, int] = tuple(description["image_shape"])
+        self.network = _build(description)
+        try:
+            _, unexpected = self.network.load_state_dict(weights, strict=False)
+            missing = {name for name, _ in self.network.named_parameters()} - set(weights)
+            if missing or unexpected:
+                raise RuntimeError(f"missing {sorted(missing)}, unexpected {sorted(unexpected)}")
+        except RuntimeError as error:
+            raise ValueError(f"generator {str(path)!r} does not hold the weights it describes: {error}") from error
+        # Channels last, as companions are: twice as fast on CPUs.
+        self.network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.requires_grad_(False)
+
+    def sample(
+        self, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> Float[Tensor, "count channel height width"]:
+        """Make backgrounds, each from a random member of a population.
+
+        Raises:
+            ValueError: where the images have another number of channels than those it was trained on.
+        """
+        if shape[0] != self.image_shape[0]:
+            raise ValueError(
+                f"generator {str(self.path)!r} makes backgrounds of {self.image_shape[0]} channels, but the images "
+                f"have {shape[0]}"
+            )
+        self.to(generator.device)
+        if isinstance(self.network, GeneratorPopulation):
+            # A population deals its members out in turn from here on; a single image must not always get the first.
+            members = len(self.network.members)
+            self.network.age = int(torch.randint(members, (), generator=generator, device=generator.device))
+            return self.network.sample(count, shape, generator)
+        # The paper's generator fills only images of the size it was made for.
+        backgrounds = self.network.sample(count, self.image_shape, generator)
+        size = shape[1:]
+        return backgrounds if backgrounds.shape[-2:] == size else F.interpolate(backgrounds, size, mode="bilinear")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"generator {str(path)!r} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = (file.metadata() or {}).get(_HEADER)
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"generator {str(path)!r} is damaged or no safetensors file: {error}") from error
+    if header is None:
+        raise ValueError(f"generator {str(path)!r} was not written by `export_generator`: it has no description")
+    return json.loads(header), weights
+
+
+def _build(description: dict[str, Any]) -> GeneratorPopulation | PaperGenerator:
+    channels, height, width = description["image_shape"]
+    # Layers draw first weights from the global random stream, which is not ours.
+    with torch.random.fork_rng(devices=[]):
+        first_weights = torch.Generator()
+        if description["kind"] == GeneratorPopulation.__name__:
+            species = [(doublings, tiles) for doublings, tiles in description["species"]]
+            return GeneratorPopulation(channels, first_weights, species=species, trained=False)
+        return PaperGenerator(channels, height, width, first_weights)
