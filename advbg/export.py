@@ -39,7 +39,7 @@ def export_generator(companions: Companions, path: str | Path) -> None:
         )
     description: dict[str, Any] = {"kind": type(source).__name__, "image_shape": companions.image_shape}
     if isinstance(source, GeneratorPopulation):
-        description["species"] = [(member.doublings, member.tiles) for member in source.members]
+        description["species"] = [member.kind for member in source.members]
     weights = {name: weight.detach().contiguous() for name, weight in source.named_parameters()}
     with write_atomically(Path(path)) as temporary:
         save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
@@ -118,6 +118,6 @@ def _build(description: dict[str, Any]) -> GeneratorPopulation | PaperGenerator:
     with torch.random.fork_rng(devices=[]):
         first_weights = torch.Generator()
         if description["kind"] == GeneratorPopulation.__name__:
-            species = [(doublings, tiles) for doublings, tiles in description["species"]]
-            return GeneratorPopulation(channels, first_weights, species=species, trained=False)
+            species = [(doublings, tiles, straight) for doublings, tiles, straight in description["species"]]
+            return GeneratorPopulation(channels, first_weights, species=species, climbing=0)
         return PaperGenerator(channels, height, width, first_weights)

@@ -49,6 +49,7 @@ class BackgroundGenerator(nn.Module):
     def __init__(self, channels: int, doublings: int, tiles: int, straight: bool = False) -> None:
         super().__init__()
         self.channels, self.doublings, self.tiles, self.straight = channels, doublings, tiles, straight
+        self.kind = (doublings, tiles, straight)
         inputs = [_LATENT_CHANNELS] + [_HIDDEN_CHANNELS] * doublings
         self.convolutions = nn.ModuleList(nn.Conv2d(count, _HIDDEN_CHANNELS, 3, padding=1) for count in inputs)
         self.head = nn.Conv2d(_HIDDEN_CHANNELS, channels, 1)

@@ -80,7 +80,7 @@ def load_classifier(
     expected = {"image_size": image_size, "channels": channels, "classes": classes}
     if made_for != expected:
         raise ValueError(f"checkpoint {str(path)!r} is for {made_for}, but the data set has {expected}")
-    model = _ARCHITECTURES[description["architecture"]](**made_for)
+    model = _ARCHITECTURES[description.get("architecture", PaperClassifier.__name__)](**made_for)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

@@ -8,8 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
+from advbg.backgrounds.patterns import random
 from advbg.backgrounds.photographs import list_images, read_image
-from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, random, replace_background
+from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
 
 _BATCH_SIZE = 500
 
