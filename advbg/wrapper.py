@@ -280,7 +280,8 @@ def attach(
         return args, {**kwargs, name: images}
 
     attachment = Attachment(companions, optimizer)
-    attachment.handles.append(model.register_forward_pre_hook(before_forward, with_kwargs=True))
+    # First of the hooks, as a wrapper would be: those of the model, such as FSDP's, belong to each call of it.
+    attachment.handles.append(model.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True))
     return attachment
 
 
