@@ -45,8 +45,7 @@ class Companions(nn.Module):
         super().__init__()
         self.pixel_space, self.options = pixel_space, options
         self.step_count = 0
-        self.masks_given = False
-        self.attached = False
+        self.masks_given = self.attached = False
         self.given: dict[str, Any] = {}
         self.learning = False
         self.mask_loss: Float[Tensor, ""] | None = None
@@ -210,6 +209,7 @@ class Companions(nn.Module):
                 f"built for {self.image_shape[0]}"
             )
 
+    @torch.inference_mode(False)
     def _build(self, shape: tuple[int, int, int]) -> None:
         options, device = self.options, self.device
         with torch.random.fork_rng(devices=[]):

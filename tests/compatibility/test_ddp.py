@@ -11,6 +11,7 @@ from tests.compatibility.parallel_run import WAYS, learn_masks
 from tests.compatibility.torchrun import torchrun
 from tests.models import a_batch, adversarial_wrapper
 
+
 def _same(ours: list[Tensor], theirs: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.compatibility.killed_run import EXAMPLE
+from tests.compatibility import killed_run
 from tests.compatibility.torchrun import torchrun
 
 # 9 steps of the classifier, 3 of the masks, 18 before adversarial backgrounds.
@@ -21,7 +21,7 @@ def _weights(folder: Path) -> dict[str, Any]:
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The weights of a run that nobody killed."""
     folder = tmp_path_factory.mktemp("unbroken")
-    done = torchrun(EXAMPLE, *_OPTIONS, f"--output={folder}")
+    done = torchrun(killed_run.EXAMPLE, *_OPTIONS, f"--output={folder}")
     assert done.returncode == 0, done.stderr
     return _weights(folder)
 
@@ -30,14 +30,14 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_a_killed_run_goes_on_from_its_last_save_and_ends_with_the_same_weights(
     unbroken: dict[str, Any], tmp_path: Path, phase: str, step: int
 ) -> None:
-    killed = torchrun(EXAMPLE.parents[1] / "tests/compatibility/killed_run.py", str(step), *_OPTIONS, f"--output={tmp_path}")
+    killed = torchrun(Path(killed_run.__file__), str(step), *_OPTIONS, f"--output={tmp_path}")
     assert killed.returncode != 0
     assert "Signal 9 (SIGKILL)" in killed.stderr
     assert f"{phase} phase" in killed.stdout.splitlines()[-1]
     assert not (tmp_path / "model.pt").exists()
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == (step - 1) // 2 * 2
 
-    resumed = torchrun(EXAMPLE, *_OPTIONS, f"--output={tmp_path}")
+    resumed = torchrun(killed_run.EXAMPLE, *_OPTIONS, f"--output={tmp_path}")
     assert resumed.returncode == 0, resumed.stderr
     weights = _weights(tmp_path)
     assert weights.keys() == unbroken.keys()
