@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -162,14 +162,13 @@ class AdversarialBackground(nn.Module):
 
     def named_modules(
         self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
-    ) -> Iterator[tuple[str, nn.Module]]:
+    ) -> Generator[tuple[str, nn.Module], None, None]:
         """The wrapper and the model under one name, so that parameters and buffers have the model's own names."""
         memo = set() if memo is None else memo
-        if remove_duplicate and self in memo:
-            return
-        memo.add(self)
-        yield prefix, self
-        yield from self.model.named_modules(memo, prefix, remove_duplicate)
+        if self not in memo:
+            memo.update({self} if remove_duplicate else ())
+            yield prefix, self
+            yield from self.model.named_modules(memo, prefix, remove_duplicate)
 
     def __getattr__(self, name: str) -> Any:
         """Ask the model for what the wrapper does not have, such as timm's `no_weight_decay`."""

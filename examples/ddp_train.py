@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from advbg import AdversarialBackground, Schedule
-from advbg.benchmark.files import write_atomically
+from advbg.files import write_atomically
 
 
 def digits(size: int) -> TensorDataset:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 
 import pytest
 import torch
@@ -59,6 +60,8 @@ def test_a_whole_attached_model_is_copied_and_saved_as_a_plain_one() -> None:
     attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 0), mask_generator="nonzero")
     images, _ = a_batch()
     assert not torch.equal(model(images), tiny_classifier()(images))
+    with pytest.raises((AttributeError, pickle.PicklingError), match="attach"):
+        torch.save(model, io.BytesIO())
     file = io.BytesIO()
     attachment.remove()
     torch.save(model, file)
