@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.distributed
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, make_source
 from advbg.compositing import CompositeParameters, composite, widen
+from advbg.distributed import draw_apart, learn_alike, rank
 from advbg.masks import binarize, check_mask, is_learned, make_mask_generator
 from advbg.masks.learning import learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
-from advbg.optimization import descend, evaluating, keeping_dtype, make_optimizer, place
+from advbg.optimization import begin_batch, descend, evaluating, keeping_dtype, make_optimizer, place
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
@@ -45,8 +45,7 @@ class Companions(nn.Module):
         super().__init__()
         self.pixel_space, self.options = pixel_space, options
         self.step_count = 0
-        self.masks_given = False
-        self.attached = False
+        self.masks_given = self.attached = False
         self.given: dict[str, Any] = {}
         self.learning = False
         self.mask_loss: Float[Tensor, ""] | None = None
@@ -92,6 +91,7 @@ class Companions(nn.Module):
             mask = check_mask(mask, images)
             self.masks_given = True
         if params is None:
+            begin_batch(model, self.source)
             if self.phase == "mask" and torch.is_grad_enabled():
                 self.learning = True
                 try:
@@ -169,6 +169,7 @@ class Companions(nn.Module):
         """Step the companions after a step of the model's optimiser; `attach` calls it."""
         if self.image_shape is not None:
             if self.phase == "mask":
+                learn_alike(self.mask_generator, self.mask_optimizer)
                 descend(self.mask_optimizer)
             elif self.phase == "adversarial":
                 descend(self.background_optimizer)
@@ -208,18 +209,18 @@ class Companions(nn.Module):
                 f"built for {self.image_shape[0]}"
             )
 
+    @torch.inference_mode(False)
     def _build(self, shape: tuple[int, int, int]) -> None:
         options, device = self.options, self.device
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         with torch.random.fork_rng(devices=[]):
             # The same masks on every rank, other backgrounds. `torch.manual_seed` would seed the GPUs' streams as well.
             torch.default_generator.manual_seed(options.seed)
             generator = make_mask_generator(options.mask_generator, shape)
             source = options.background
             if isinstance(source, str):
-                source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank))
+                source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank()))
         self.mask_generator = place(generator, device)
-        self.generator = torch.Generator(device).manual_seed(options.seed + rank)
+        self.generator = torch.Generator(device).manual_seed(options.seed + rank())
         self.source = place(source, device)
         self.mask_optimizer = make_optimizer(self.mask_generator)
         self.background_optimizer = make_optimizer(self.source)
@@ -245,6 +246,7 @@ class Companions(nn.Module):
         if self.image_shape is None:
             return state
         return state | {
+            "rank": rank(),
             "generator": self.generator.get_state(),
             "optimizers": [optimizer and optimizer.state_dict() for optimizer in self._optimizers()],
         }
@@ -255,6 +257,7 @@ class Companions(nn.Module):
         if state["image_shape"] is None:
             return
         self.generator.set_state(state["generator"].cpu())  # where `map_location` has moved it
+        draw_apart(self.generator, state.get("rank", 0))
         for optimizer, saved in zip(self._optimizers(), state["optimizers"], strict=True):
             if optimizer is not None:
                 optimizer.load_state_dict(saved)

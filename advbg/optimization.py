@@ -30,6 +30,31 @@ def accumulate(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | 
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
+def begin_batch(model: nn.Module, part: object) -> None:
+    """Before backgrounds are drawn: refuse a recomputation, and forget gradients of a step that never came.
+
+    Where `GradScaler` skips a step or the user drops a batch, the user clears the model's gradients; those of the part
+    that learns from the same backward pass go with them. Gradients that are being accumulated stay.
+
+    Args:
+        model: the user's.
+        part: what learns from the user's backward pass.
+
+    Raises:
+        RuntimeError: where activation checkpointing calls again, in the backward pass, what drew backgrounds.
+    """
+    if torch._C._current_graph_task_id() != -1:
+        raise RuntimeError(
+            "images were passed in again during a backward pass, as `torch.utils.checkpoint` does: other backgrounds "
+            "would be drawn for the same batch. Checkpoint layers inside the model, or replay draws with `params=`"
+        )
+    learners, trained = trainable_parameters(part), trainable_parameters(model)
+    left_over = any(parameter.grad is not None for parameter in learners)
+    if left_over and trained and all(parameter.grad is None for parameter in trained):
+        for parameter in learners:
+            parameter.grad = None
+
+
 def descend(optimizer: torch.optim.Optimizer | None) -> None:
     """Take one clipped step and clear the gradients; a gradient that is not finite counts as zero.
 

@@ -33,19 +33,18 @@ class Schedule:
         """Share out a known number of optimiser steps.
 
         Args:
-            total_steps: optimiser steps of the whole training, 1 or more.
+            total_steps: optimiser steps of the whole training; as many as there are phases, at least.
             classifier: share of the steps in the classifier phase, in [0, 1].
             mask: share of the steps in the mask phase, in [0, 1].
 
         Returns:
-            A schedule whose adversarial phase has the remaining steps.
+            A schedule whose adversarial phase has the remaining steps. However few there are, each phase whose share
+            is above 0 has one step at least, and so has the adversarial phase.
 
         Raises:
             ValueError: where a share is outside [0, 1], both leave nothing to the adversarial phase, or
-                `total_steps` is under 1.
+                `total_steps` is less than one for each phase.
         """
-        if total_steps < 1:
-            raise ValueError(f"`total_steps` (={total_steps!r}) must be 1 or more")
         for name, share in (("classifier", classifier), ("mask", mask)):
             if not 0 <= share <= 1:
                 raise ValueError(f"`{name}` (={share!r}) must be a share of the steps in [0, 1]")
@@ -54,7 +53,13 @@ class Schedule:
                 f"`classifier` + `mask` (={classifier!r} + {mask!r}) must be under 1, to leave steps to the "
                 "adversarial phase"
             )
-        return cls(classifier=round(total_steps * classifier), mask=round(total_steps * mask))
+        least_classifier, least_mask = int(classifier > 0), int(mask > 0)
+        least = least_classifier + least_mask + 1
+        if total_steps < least:
+            raise ValueError(f"`total_steps` (={total_steps!r}) must be {least} or more, one for each phase")
+        mask_steps = min(max(round(total_steps * mask), least_mask), total_steps - least_classifier - 1)
+        classifier_steps = min(max(round(total_steps * classifier), least_classifier), total_steps - mask_steps - 1)
+        return cls(classifier_steps, mask_steps)
 
     def phase(self, step: int, *, masks_given: bool = False) -> Phase:
         """Name the phase of the optimiser step with this number.

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -160,13 +160,15 @@ class AdversarialBackground(nn.Module):
         """Load a plain state of the model."""
         return self.model.load_state_dict(state_dict, strict=strict, assign=assign)
 
-    def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """The model's own parameters under its own names."""
-        return self.model.named_parameters(*args, **kwargs)
-
-    def named_buffers(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, Tensor]]:
-        """The model's own buffers under its own names."""
-        return self.model.named_buffers(*args, **kwargs)
+    def named_modules(
+        self, memo: set[nn.Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Generator[tuple[str, nn.Module], None, None]:
+        """The wrapper and the model under one name, so that parameters and buffers have the model's own names."""
+        memo = set() if memo is None else memo
+        if self not in memo:
+            memo.update({self} if remove_duplicate else ())
+            yield prefix, self
+            yield from self.model.named_modules(memo, prefix, remove_duplicate)
 
     def __getattr__(self, name: str) -> Any:
         """Ask the model for what the wrapper does not have, such as timm's `no_weight_decay`."""
@@ -277,7 +279,8 @@ def attach(
         return args, {**kwargs, name: images}
 
     attachment = Attachment(companions, optimizer)
-    attachment.handles.append(model.register_forward_pre_hook(before_forward, with_kwargs=True))
+    # First of the hooks, as a wrapper would be: those of the model, such as FSDP's, belong to each call of it.
+    attachment.handles.append(model.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True))
     return attachment
 
 

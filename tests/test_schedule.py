@@ -13,11 +13,18 @@ def test_phases_follow_each_other_by_their_steps(classifier: int, mask: int, ste
     assert Schedule(classifier, mask).phase(step, masks_given=masks_given) == phases[step]
 
 
-@given(total=st.integers(1, 10**6), classifier=st.floats(0, 0.5), mask=st.floats(0, 0.4))
-def test_fractions_share_out_the_steps(total: int, classifier: float, mask: float) -> None:
+@given(total=st.integers(3, 10**6), classifier=st.floats(0, 0.5), mask=st.floats(0, 0.4))
+def test_fractions_share_out_the_steps_and_leave_no_phase_without(total: int, classifier: float, mask: float) -> None:
     schedule = Schedule.fractions(total, classifier=classifier, mask=mask)
-    assert abs(schedule.classifier - total * classifier) <= 0.5
-    assert abs(schedule.mask - total * mask) <= 0.5
+    assert abs(schedule.classifier - total * classifier) <= 1
+    assert abs(schedule.mask - total * mask) <= 1
+    assert (schedule.classifier > 0) == (classifier > 0)
+    assert (schedule.mask > 0) == (mask > 0)
+    assert schedule.classifier + schedule.mask < total
+
+
+def test_many_steps_are_shared_out_to_the_nearest_step() -> None:
+    assert Schedule.fractions(1004) == Schedule(classifier=301, mask=100)
 
 
 @pytest.mark.parametrize(("name", "value"), [("classifier", -1), ("mask", 1.5), ("classifier", True)])
@@ -33,7 +40,8 @@ def test_steps_that_are_no_count_are_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"total_steps": 0}, r"`total_steps` \(=0\)"),
+        ({"total_steps": 2}, r"`total_steps` \(=2\) must be 3 or more"),
+        ({"total_steps": 0, "classifier": 0.0, "mask": 0.0}, r"`total_steps` \(=0\) must be 1 or more"),
         ({"total_steps": 10, "classifier": 1.2}, r"`classifier` \(=1.2\)"),
         ({"total_steps": 10, "mask": -0.2}, r"`mask` \(=-0.2\)"),
         ({"total_steps": 10, "classifier": 0.6, "mask": 0.4}, "must be under 1"),

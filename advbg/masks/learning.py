@@ -72,8 +72,9 @@ def learn_masks(
         images = images.float()
     with torch.autocast(images.device.type, enabled=False):
         mask = enlarge(make_masks(mask_generator, images, pixel_space), images.shape[-2:])
+        # The backward pass as well, since activation checkpointing calls layers again in it.
         with evaluating(model):
             loss = objective(call, images, mask, targets)
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     accumulate(parameters, gradients)
     return loss.detach()
