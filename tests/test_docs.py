@@ -1,0 +1,49 @@
+"""The documentation does what it says."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_ROOT = Path(__file__).parents[1]
+_DOCS = _ROOT / "docs"
+_PAGES = sorted(path for path in _DOCS.rglob("*.md") if "```python" in path.read_text(encoding="utf-8"))
+
+# Raised by the trainers of others on pages that use them.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        ".*LeafSpec.*is deprecated",
+        ".*does not have many workers",
+        "The number of training batches",
+        "Checkpoint directory .* exists and is not empty",
+        "'pin_memory' argument is set as true",
+    )
+]
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(_DOCS)))
+def test_every_python_block_runs_in_the_order_of_its_page(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(compile(block, str(page), "exec"), names)
+
+
+def test_no_page_with_code_is_passed_over() -> None:
+    assert len(_PAGES) >= 8
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    if shutil.which("mkdocs", path=str(Path(sys.executable).parent)) is None:
+        pytest.skip("mkdocs is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "api" / "index.html").read_text().count("advbg.") > 50
