@@ -29,7 +29,7 @@ class Schedule:
                 raise ValueError(f"`{name}` (={steps!r}) must be a whole number of optimiser steps, 0 or more")
 
     @classmethod
-    def fractions(cls, total_steps: int, classifier: float = 0.3, mask: float = 0.1) -> "Schedule":
+    def fractions(cls, total_steps: int, classifier: float = 0.3, mask: float = 0.05) -> "Schedule":
         """Share out a known number of optimiser steps.
 
         Args:

@@ -24,7 +24,7 @@ def test_fractions_share_out_the_steps_and_leave_no_phase_without(total: int, cl
 
 
 def test_many_steps_are_shared_out_to_the_nearest_step() -> None:
-    assert Schedule.fractions(1004) == Schedule(classifier=301, mask=100)
+    assert Schedule.fractions(1004) == Schedule(classifier=301, mask=50)
 
 
 @pytest.mark.parametrize(("name", "value"), [("classifier", -1), ("mask", 1.5), ("classifier", True)])

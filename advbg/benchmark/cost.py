@@ -15,14 +15,18 @@ import torch.nn.functional as F
 from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
+from advbg.backgrounds.population import CLIMB_EVERY
 from advbg.benchmark.environment import environment
+from advbg.masks import make_mask_generator
 from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
 
 CLASSES = 10
 # A whole training, of which `Schedule.fractions` says how much belongs to which phase.
 _WHOLE = 100_000
-_MEMORY_STEPS = 3
+# Steps timed at a time: as many as lie between two climbs of the default adversary, so that each has its share.
+_TIMED_STEPS = CLIMB_EVERY
+_MEMORY_STEPS = CLIMB_EVERY + 1
 _VIEWS, _KERNELS, _CONSISTENCY = 3, (1, 3, 5, 7), 10.0
 
 Step = Callable[[Tensor, Tensor], None]
@@ -117,9 +121,10 @@ def _spread(values: list[float]) -> dict[str, float]:
 def _timed(step: Step, images: Tensor, targets: Tensor) -> float:
     _synchronize(images.device)
     began = time.perf_counter()
-    step(images, targets)
+    for _ in range(_TIMED_STEPS):
+        step(images, targets)
     _synchronize(images.device)
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / _TIMED_STEPS
 
 
 def _synchronize(device: torch.device) -> None:
@@ -152,12 +157,18 @@ def _plain(settings: CostSettings) -> Step:
     return _ordinary_step(_model(settings), settings)
 
 
-def _phase(schedule: Schedule) -> Callable[[CostSettings], Step]:
-    def make(settings: CostSettings) -> Step:
-        wrapper = AdversarialBackground(_model(settings), mean=0.5, std=0.25, schedule=schedule).train()
-        return _ordinary_step(wrapper, settings)
+def _adversarial_phase(settings: CostSettings) -> Step:
+    side = settings.image_size
+    masks = make_mask_generator("unet", (3, side, side))
+    return _ordinary_step(_wrapper(settings, schedule=Schedule(0, 0), mask_generator=masks), settings)
 
-    return make
+
+def _mask_phase(settings: CostSettings) -> Step:
+    return _ordinary_step(_wrapper(settings, schedule=Schedule(0, _WHOLE)), settings)
+
+
+def _wrapper(settings: CostSettings, **options: Any) -> AdversarialBackground:
+    return AdversarialBackground(_model(settings), mean=0.5, std=0.25, **options).train()
 
 
 def _ordinary_step(model: nn.Module, settings: CostSettings) -> Step:
@@ -177,20 +188,14 @@ def _ordinary_step(model: nn.Module, settings: CostSettings) -> Step:
 
 def _two_passes(settings: CostSettings) -> Step:
     """The max step in a pass of its own, as the authors' code does it."""
-    model = _model(settings)
-    wrapper = AdversarialBackground(model, mean=0.5, std=0.25, schedule=Schedule(0, 0), mask_generator=_everything)
     # The plain step stands for the second pass, which costs what a plain step costs.
-    adversary, plain = _ordinary_step(wrapper.train(), settings), _ordinary_step(model, settings)
+    adversary, plain = _adversarial_phase(settings), _plain(settings)
 
     def step(images: Tensor, targets: Tensor) -> None:
         adversary(images, targets)
         plain(images, targets)
 
     return step
-
-
-def _everything(pixels: Tensor) -> Tensor:
-    return torch.ones_like(pixels[:, :1])
 
 
 def _random_convolutions(settings: CostSettings) -> Step:
@@ -233,8 +238,8 @@ def _cut_and_paste(settings: CostSettings) -> Step:
 
 KINDS: dict[str, Callable[[CostSettings], Step]] = {
     "plain": _plain,
-    "adversarial phase": _phase(Schedule(classifier=0, mask=1)),
-    "mask phase": _phase(Schedule(classifier=0, mask=_WHOLE)),
+    "adversarial phase": _adversarial_phase,
+    "mask phase": _mask_phase,
     "two passes": _two_passes,
     "RandConv with consistency": _random_convolutions,
     "offline cut and paste": _cut_and_paste,

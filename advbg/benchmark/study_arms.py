@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from advbg.backgrounds import BackgroundSource, GeneratorPopulation, PaperGenerator
-from advbg.backgrounds.population import CLIMBING, SPECIES
+from advbg.backgrounds.population import SPECIES
 from advbg.benchmark.study_sources import (
     AscendedForEachBatch,
     Blended,
@@ -72,19 +73,21 @@ class Arm:
     steps_of: str | None = None
 
 
-def _population(climbing: int, species: tuple[tuple[int, int, bool], ...] = SPECIES) -> MakeSource:
-    return lambda _, shape, __, generator: GeneratorPopulation(shape[0], generator, species=species, climbing=climbing)
+def _population(**options: Any) -> MakeSource:
+    return lambda _, shape, __, generator: GeneratorPopulation(shape[0], generator, **options)
 
 
-_ALL = len(SPECIES)
+_random = _population(climbing=0)
+_all_climb = _population(climbing=len(SPECIES), climb_every=1, learning_rate=1e-3)
+_one_climbs = _population(species=((2, 1, False),), climbing=1, climb_every=1, learning_rate=1e-3)
 
 ARMS = {
-    "random": Arm("eight generators of several kinds, drawn anew in every step", _population(0)),
+    "random": Arm("eight generators of several kinds, drawn anew in every step", _random),
     "paper": Arm("the paper's single generator and rate", lambda _, shape, __, g: PaperGenerator(*shape, g)),
-    "short-lived": Arm("one generator, climbing for 40 steps", _population(1, ((2, 1, False),))),
-    "some climb": Arm("the default: six random, two climbing for 40 steps", _population(CLIMBING)),
-    "all climb": Arm("all eight climbing for 40 steps", _population(_ALL)),
-    "all climb, equal steps": Arm("the same, for as many steps as `random`", _population(_ALL), steps_of="random"),
+    "short-lived": Arm("one generator, climbing for 40 steps", _one_climbs),
+    "some climb": Arm("the default: six random, two climbing in every fourth of 40 steps", _population()),
+    "all climb": Arm("all eight climbing for 40 steps", _all_climb),
+    "all climb, equal steps": Arm("the same, for as many steps as `random`", _all_climb, steps_of="random"),
     "latent ascent": Arm(
         "noise and weights of all climb for 10 steps", lambda _, shape, count, g: LatentAscent(count, shape, g)
     ),
@@ -96,7 +99,7 @@ ARMS = {
     "blended random": Arm(
         "random; half of the backgrounds blend two", lambda _, shape, __, g: Blended(RandomPopulation(shape[0], g))
     ),
-    "consistent random": Arm("random, with ALT's consistency term", _population(0), consistency=_CONSISTENCY),
+    "consistent random": Arm("random, with ALT's consistency term", _random, consistency=_CONSISTENCY),
     "ALT": Arm(
         "a network drawn for each batch, three ascent steps, consistency",
         lambda battle, _, __, ___: AscendedForEachBatch(battle.harm),

@@ -32,7 +32,7 @@ class MostHarmfulBirths(GeneratorPopulation):
     """
 
     def __init__(self, shape: Shape, generator: torch.Generator, harm: Harm) -> None:
-        super().__init__(shape[0], generator, climbing=len(SPECIES))
+        super().__init__(shape[0], generator, climbing=len(SPECIES), climb_every=1, learning_rate=1e-3)
         self.harm, self.shape = harm, shape
 
     @torch.no_grad()

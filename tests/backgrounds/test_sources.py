@@ -65,7 +65,7 @@ def test_only_trainable_sources_have_parameters_to_climb() -> None:
 
 
 def test_the_population_draws_from_every_member_in_turn_even_for_single_images() -> None:
-    population = GeneratorPopulation(1, _seeded(), climbing=8, lifetime=100)
+    population = GeneratorPopulation(1, _seeded(), climbing=8, climb_every=1, lifetime=100)
     used = set()
     for _ in population.members:
         population.sample(1, (1, 16, 16), _seeded()).sum().backward()
@@ -127,7 +127,7 @@ def test_more_climbers_than_members_are_refused(climbing: int) -> None:
 def test_a_member_that_dies_takes_its_optimiser_state_along() -> None:
     from tests.models import adversarial_wrapper, train
 
-    wrapper = adversarial_wrapper(background=GeneratorPopulation(3, _seeded(), climbing=8, lifetime=6))
+    wrapper = adversarial_wrapper(background=GeneratorPopulation(3, _seeded(), climbing=8, climb_every=1, lifetime=6))
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
     wrapper.attach(optimizer)
     train(wrapper, optimizer, 13)
@@ -148,9 +148,19 @@ def test_no_weights_can_turn_a_generator_flat_for_good() -> None:
     assert spread.median() > 0.05
 
 
-def test_a_lifetime_under_one_step_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`lifetime` \(=0\)"):
-        GeneratorPopulation(1, _seeded(), lifetime=0)
+@pytest.mark.parametrize("name", ["lifetime", "climb_every"])
+def test_a_lifetime_or_pause_under_one_step_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"`{name}` \(=0\)"):
+        GeneratorPopulation(1, _seeded(), **{name: 0})
+
+
+def test_nothing_is_differentiated_between_climbs() -> None:
+    population = GeneratorPopulation(1, _seeded(), climb_every=3)
+    climbs = []
+    for step in range(7):
+        climbs.append(population.sample(16, (1, 16, 16), _seeded()).requires_grad)
+        population.advance(_seeded(step))
+    assert climbs == [True, False, False, True, False, False, True]
 
 
 def test_tiles_are_laid_out_row_by_row() -> None:
