@@ -43,9 +43,7 @@ class TensorBoardLogger:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
-            raise ImportError(
-                "`TensorBoardLogger` needs TensorBoard: `pip install advbg[tensorboard]`"
-            ) from error
+            raise ImportError("`TensorBoardLogger` needs TensorBoard: `pip install advbg[tensorboard]`") from error
         self.every, self.shown_images = every, shown_images
         self.writer = SummaryWriter(str(log_dir))
 
