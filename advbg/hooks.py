@@ -1,8 +1,10 @@
 """The plugin manager: who answers the hooks of `advbg.hookspecs`, and what becomes of plugins that cannot."""
 
+import inspect
 import os
+import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -124,20 +126,22 @@ def _name_the_plugin(
     error = outcome.exception
     if not isinstance(error, Exception) or isinstance(error, PluginError):
         return
-    running = set(_code_objects(error))
-    names = [impl.plugin_name for impl in hook_impls if getattr(impl.function, "__code__", None) in running]
-    who = f"plugin {names[-1]!r}" if names else f"one of the plugins {[impl.plugin_name for impl in hook_impls]}"
+    names = [impl.plugin_name for impl in hook_impls if _was_running(impl.function, error)]
+    who = f"plugin {names[0]!r}" if names else f"one of the plugins {[impl.plugin_name for impl in hook_impls]}"
     kind = ValueError if isinstance(error, ValueError) else PluginError
     named = kind(f"{who} in `{hook_name}`: {'' if kind is ValueError else type(error).__name__ + ': '}{error}")
     named.__cause__ = error
     outcome.force_exception(named)
 
 
-def _code_objects(error: Exception) -> Iterator[object]:
-    frame = error.__traceback__
-    while frame is not None:
-        yield frame.tb_frame.f_code
-        frame = frame.tb_next
+def _was_running(function: Callable[..., Any], error: Exception) -> bool:
+    """Whether an error passed through a function, or through this very object's method."""
+    owner = getattr(function, "__self__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None)  # decorators share theirs
+    return any(
+        frame.f_code is code and (owner is None or frame.f_locals.get(code.co_varnames[0]) is owner)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 # Never an attribute of a module: `copy.deepcopy` would clone it.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from advbg.hooks import hookimpl
@@ -50,7 +50,7 @@ class Segmentation:
         if task != self.task:
             return None
         labels = _label_maps(targets, images)
-        return torch.isin(labels, labels.new_tensor(self.background), invert=True).to(images.device)
+        return ~_is_any(labels, self.background).to(images.device)
 
     @hookimpl
     def advbg_targets(
@@ -59,19 +59,24 @@ class Segmentation:
         targets: Any,
         foreground: Float[Tensor, "batch 1 height width"],
         composited: Bool[Tensor, "batch"],
-    ) -> Int[Tensor, "batch *channel height width"] | None:
+    ) -> Integer[Tensor, "batch *channel height width"] | None:
         """Pixels that were replaced, for the most part, are background, but those to ignore."""
         if task != self.task:
             return None
         labels = targets[:, None] if targets.ndim == 3 else targets
         replaced = ((foreground < 0.5) & composited[:, None, None, None]).to(labels.device)
-        replaced &= torch.isin(labels, labels.new_tensor(self.ignore), invert=True)
+        replaced &= ~_is_any(labels, self.ignore)
         return torch.where(replaced, self.background[0], labels).reshape(targets.shape)
+
+
+def _is_any(labels: Integer[Tensor, "*shape"], values: tuple[int, ...]) -> Bool[Tensor, "*shape"]:
+    """Compared as 64-bit integers, since bytes have no -100."""
+    return torch.isin(labels.long(), torch.tensor(values, device=labels.device))
 
 
 def _label_maps(
     targets: Any, images: Float[Tensor, "batch channel height width"]
-) -> Int[Tensor, "batch 1 height width"]:
+) -> Integer[Tensor, "batch 1 height width"]:
     batch, _, height, width = images.shape
     if not isinstance(targets, Tensor) or targets.is_floating_point() or targets.dtype == torch.bool:
         found = targets.dtype if isinstance(targets, Tensor) else type(targets).__name__
