@@ -189,7 +189,7 @@ class Companions(nn.Module):
         self.observation.see_step(self, phase)
 
     def report(self, **scalars: Tensor | float) -> None:
-        """Tell plugins scalars of the current step that only the loop knows, such as `report(loss=loss)`."""
+        """Tell plugins scalars of the step that only the loop knows: `report(loss=loss)`; a ValueError for others."""
         for name, value in scalars.items():
             self.observation.report(name, value)
 

@@ -94,7 +94,8 @@ class PluginManager(pluggy.PluginManager):
                 self.register(plugin, name)
         for name in chosen:
             try:
-                self.load_setuptools_entrypoints(_GROUP, name)
+                if not self.load_setuptools_entrypoints(_GROUP, name):
+                    raise PluginError(f"a plugin {name!r} is registered already")
             except Exception as error:
                 where = installed[name].dist
                 self.failures[name] = f"{type(error).__name__}: {error}"
@@ -138,7 +139,7 @@ def _was_running(function: Callable[..., Any], error: Exception) -> bool:
     """Whether an error passed through a function, or through this very object's method."""
     owner = getattr(function, "__self__", None)
     code = getattr(inspect.unwrap(function), "__code__", None)  # decorators share theirs
-    return any(
+    return code is not None and any(
         frame.f_code is code and (owner is None or frame.f_locals.get(code.co_varnames[0]) is owner)
         for frame, _ in traceback.walk_tb(error.__traceback__)
     )

@@ -28,7 +28,13 @@ class Observation:
         self.scalars: dict[str, Tensor] = {}
 
     def report(self, name: str, value: Tensor | float) -> None:
-        """Keep a scalar of the current step, where somebody listens."""
+        """Keep a scalar of the current step, where somebody listens.
+
+        Raises:
+            ValueError: where it is no scalar.
+        """
+        if isinstance(value, Tensor) and value.ndim:
+            raise ValueError(f"`{name}` has shape {tuple(value.shape)}, expected a scalar, such as its mean")
         if _hooks.advbg_step.get_hookimpls():
             self.scalars[name] = torch.as_tensor(value).detach()
 

@@ -149,7 +149,7 @@ class AdversarialBackground(nn.Module):
 
             images = self.companions(self.model, call, images, mask=mask, targets=targets, params=params)
         else:
-            self.companions.targets = targets
+            self.companions.targets = self.companions.given.get("targets") if targets is None else targets
         return self.model(images, *args, **kwargs)
 
     def generate_parameters(self, images: Tensor) -> CompositeParameters:
@@ -225,7 +225,7 @@ class Attachment:
         params: CompositeParameters | None = None,
     ) -> Iterator[None]:
         """Within the context, the model's forward gets what a wrapper's would: see `AdversarialBackground.forward`."""
-        self.companions.given = {"mask": mask, "targets": targets, "params": params}
+        self.companions.given, self.companions.targets = {"mask": mask, "targets": targets, "params": params}, targets
         try:
             yield
         finally:

@@ -108,6 +108,12 @@ def test_where_nobody_listens_nothing_is_computed(monkeypatch: pytest.MonkeyPatc
     assert wrapper.companions.observation.scalars == {}
 
 
+def test_what_is_no_scalar_is_refused_also_where_nobody_listens() -> None:
+    wrapper, _ = attached()
+    with pytest.raises(ValueError, match=r"`loss` has shape \(8,\), expected a scalar"):
+        wrapper.companions.report(loss=torch.zeros(8))
+
+
 def test_looking_on_changes_nothing() -> None:
     def losses() -> list[float]:
         return train(*attached(schedule=Schedule(1, 1), seed=3), 5)

@@ -170,6 +170,15 @@ def test_the_environment_decides_which_packages_load(
 
 
 @pytest.mark.usefixtures("site")
+def test_a_package_whose_name_is_taken_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADVBG_PLUGINS", "working")
+    manager = PluginManager()
+    manager.register(SimpleNamespace(), "working")
+    with pytest.warns(UserWarning, match=r"'working' \(working-dist\) .* a plugin 'working' is registered already"):
+        manager.load()
+
+
+@pytest.mark.usefixtures("site")
 def test_a_name_in_the_environment_that_is_not_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADVBG_PLUGINS", "working,perlinn")
     with pytest.raises(ValueError, match=r"`ADVBG_PLUGINS` \(='working,perlinn'\) names perlinn, but .* working"):

@@ -35,12 +35,12 @@ def make_mask_generator(
         return PaperUNet.for_size(*shape)
     if choice == "nonzero":
         return nonzero_mask
-    if not isinstance(choice, str):
-        return choice
-    made = factories("advbg_mask_generators", MASK_GENERATOR_NAMES)[choice](shape)
-    if not callable(made):
-        raise TypeError(f"the plugin that adds {choice!r} made {made!r}, which does not map pixels to masks")
-    return made
+    if isinstance(choice, str):
+        made: Callable[[Tensor], Tensor] = factories("advbg_mask_generators", MASK_GENERATOR_NAMES)[choice](shape)
+        if not callable(made):
+            raise TypeError(f"the plugin that adds {choice!r} made {made!r}, which does not map pixels to masks")
+        return made
+    return choice
 
 
 def mask_generator_names() -> tuple[str, ...]:

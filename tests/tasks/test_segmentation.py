@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import advbg
 from advbg import AdversarialBackground, Schedule
 from advbg.tasks import Segmentation
 from tests.models import a_batch
@@ -107,6 +108,20 @@ def test_labels_keep_shape_and_dtype_and_agree_with_the_pixels_that_were_kept(
     # With a halo more than the object keeps its pixels; the object always does.
     assert torch.equal(wrapper.targets, given_labels)
     assert (seen == images).all(dim=1)[labels == 2].all()
+
+
+def test_an_attached_model_gets_its_label_maps_within_the_context() -> None:
+    model, labels, images = nn.Sequential(nn.Identity()), _label_maps(), torch.rand(8, 3, 32, 32)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    attachment = advbg.attach(model, optimizer, task="segmentation", schedule=Schedule(0, 5), clean_share=0.0, halo=0.0)
+    with attachment.given(targets=labels):
+        seen = model(images)
+        assert torch.equal((seen == images).all(dim=1), labels != 0)
+    assert torch.equal(attachment.companions.targets, labels)
+    others = labels + 1
+    with attachment.given(targets=others):
+        model.eval()(images)
+    assert attachment.companions.targets is others
 
 
 @pytest.mark.parametrize(
