@@ -2,6 +2,7 @@
 
 from advbg.backgrounds import BackgroundSource, Photographs, TrainableSource
 from advbg.compositing import CompositeParameters
+from advbg.hooks import hookimpl, hookspec, plugin_manager
 from advbg.masks import PaperObjective, SufficiencyNecessity
 from advbg.schedule import Phase, Schedule
 from advbg.wrapper import AdversarialBackground, Attachment, attach
@@ -21,4 +22,7 @@ __all__ = [
     "TrainableSource",
     "__version__",
     "attach",
+    "hookimpl",
+    "hookspec",
+    "plugin_manager",
 ]

@@ -1,4 +1,4 @@
-"""The `advbg` command: reproduce, evaluate, preview."""
+"""The `advbg` command: reproduce, evaluate, preview, plugins."""
 
 import json
 import sys
@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 from advbg.backgrounds.photographs import list_images, read_image
 from advbg.benchmark.commands import bench, masks, tables
+from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 
@@ -61,6 +62,8 @@ def mendable() -> Iterator[None]:
 def main() -> None:
     """Run the command; exit with 2 and one line where the arguments or files are at fault."""
     try:
+        with _mendable():
+            add_plugin_commands(app)
         code = app(standalone_mode=False)
     except TyperException as error:
         message = " ".join(error.format_message().split())
@@ -76,6 +79,9 @@ def _version(wanted: bool) -> bool:
         print(f"advbg {__version__}")
         raise typer.Exit
     return wanted
+
+
+app.command()(plugins)
 
 
 @app.callback()

@@ -7,17 +7,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.backgrounds import TrainableSource, make_source
+from advbg.backgrounds import TrainableSource, sample_for
 from advbg.compositing import CompositeParameters, composite, widen
 from advbg.distributed import draw_apart, learn_alike, rank
-from advbg.masks import binarize, check_mask, is_learned, make_mask_generator
+from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
-from advbg.optimization import begin_batch, descend, evaluating, keeping_dtype, make_optimizer, place
+from advbg.observation import Observation
+from advbg.optimization import begin_batch, descend, evaluating, forget, keeping_dtype, make_optimizer, place
 from advbg.options import Options
-from advbg.pixel_space import PixelSpace
+from advbg.pixel_space import PixelSpace, check_batch
 from advbg.schedule import Phase
+from advbg.task_hooks import change_targets, find_foreground
 
 
 class Companions(nn.Module):
@@ -39,6 +41,8 @@ class Companions(nn.Module):
         given: what `Attachment.given` says about the next images.
         learning: whether the model is being called for the mask generator's sake, not by the user.
         mask_loss: of the last batch of the mask phase, or None before it.
+        targets: of the last batch, changed where its backgrounds were; None where it came without.
+        observation: what plugins are told.
     """
 
     def __init__(self, pixel_space: PixelSpace, options: Options, device: torch.device) -> None:
@@ -49,13 +53,16 @@ class Companions(nn.Module):
         self.given: dict[str, Any] = {}
         self.learning = False
         self.mask_loss: Float[Tensor, ""] | None = None
+        self.targets: Any | None = None
+        self.observation = Observation()
         self.image_shape: tuple[int, int, int] | None = None
         self.device = device
 
     @property
     def phase(self) -> Phase:
         """The current phase: `classifier`, `mask` or `adversarial`."""
-        nothing_to_learn = self.masks_given or not is_learned(self.options.mask_generator)
+        generator = self.options.mask_generator if self.image_shape is None else self.mask_generator
+        nothing_to_learn = self.masks_given or not is_learned(generator)
         return self.options.schedule.phase(self.step_count, masks_given=nothing_to_learn)
 
     def forward(
@@ -74,7 +81,7 @@ class Companions(nn.Module):
             call: calls it on images; used in the mask phase only.
             images: the model's input.
             mask: the foreground where it is known, as `check_mask` takes it.
-            targets: for the mask objective.
+            targets: for the mask objective and the task's plugin.
             params: draws to replay instead of new ones; they make no max step.
 
         Returns:
@@ -87,9 +94,13 @@ class Companions(nn.Module):
         mask = self.given.get("mask") if mask is None else mask
         targets = self.given.get("targets") if targets is None else targets
         params = self.given.get("params") if params is None else params
+        self.targets = targets
+        found = find_foreground(self.options.task, images, targets)
+        mask = found if mask is None else check_mask(mask, images)
         if mask is not None:
-            mask = check_mask(mask, images)
             self.masks_given = True
+        if model.training:
+            self.observation.see_phase(self)
         if params is None:
             begin_batch(model, self.source)
             if self.phase == "mask" and torch.is_grad_enabled():
@@ -100,6 +111,7 @@ class Companions(nn.Module):
                     )
                 finally:
                     self.learning = False
+                self.observation.report("mask_loss", self.mask_loss)
             if self.phase != "adversarial":
                 return images
             if mask is None and not self._masks_are_known():
@@ -109,7 +121,11 @@ class Companions(nn.Module):
                 )
             params = self.draw(images)
         foreground = self.foreground(images, mask=mask, params=params)
-        return composite(images, foreground, params.backgrounds, params.composited, self.pixel_space)
+        self.targets = change_targets(self.options.task, targets, foreground, params.composited)
+        composites = composite(images, foreground, params.backgrounds, params.composited, self.pixel_space)
+        if model.training:
+            self.observation.see_composites(self, images, foreground, params.backgrounds, composites)
+        return composites
 
     def draw(self, images: Tensor) -> CompositeParameters:
         """Draw what the current phase composites these images with; before the adversarial phase, nothing.
@@ -121,17 +137,11 @@ class Companions(nn.Module):
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
         """
         self.build(images)
-        count, *shape = images.shape
+        count = len(images)
         if self.phase != "adversarial":
             nothing = torch.zeros(count, dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
-        with torch.autocast(images.device.type, enabled=False):
-            backgrounds = self.source.sample(count, (shape[0], shape[1], shape[2]), self.generator)
-        if backgrounds.shape != images.shape:
-            raise ValueError(
-                f"{type(self.source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)} for "
-                f"`images` of shape {tuple(images.shape)}"
-            )
+        backgrounds = sample_for(images, self.source, self.generator)
         if backgrounds.requires_grad:
             backgrounds = reverse_gradient(backgrounds)
         chance = torch.rand(count, generator=self.generator, device=images.device)
@@ -167,21 +177,22 @@ class Companions(nn.Module):
 
     def step(self) -> None:
         """Step the companions after a step of the model's optimiser; `attach` calls it."""
+        phase = self.phase
         if self.image_shape is not None:
-            if self.phase == "mask":
+            if phase == "mask":
                 learn_alike(self.mask_generator, self.mask_optimizer)
                 descend(self.mask_optimizer)
-            elif self.phase == "adversarial":
+            elif phase == "adversarial":
                 descend(self.background_optimizer)
-                self._advance_source()
+                if isinstance(self.source, TrainableSource):
+                    forget(self.background_optimizer, self.source.advance(self.generator))
         self.step_count += 1
+        self.observation.see_step(self, phase)
 
-    def _advance_source(self) -> None:
-        if not isinstance(self.source, TrainableSource):
-            return
-        for parameter in self.source.advance(self.generator):
-            if self.background_optimizer is not None:
-                self.background_optimizer.state.pop(parameter, None)
+    def report(self, **scalars: Tensor | float) -> None:
+        """Tell plugins scalars of the step that only the loop knows: `report(loss=loss)`; a ValueError for others."""
+        for name, value in scalars.items():
+            self.observation.report(name, value)
 
     def build(self, images: Tensor) -> None:
         """Make the companions for images of this shape; nothing where that has been done.
@@ -193,33 +204,18 @@ class Companions(nn.Module):
             ValueError: where `images` is no batch of images, does not fit the image statistics, or has other channels
                 than the first batch.
         """
-        if images.ndim != 4 or not images.is_floating_point():
-            raise ValueError(
-                f"`images` must be a float tensor of shape (batch, channels, height, width), got {images.dtype} of "
-                f"shape {tuple(images.shape)}"
-            )
+        check_batch(images, self.image_shape)
         if self.image_shape is None:
             self.pixel_space.check(images)
             channels, height, width = images.shape[1:]
             self.device = images.device
             self._build((channels, height, width))
-        elif images.shape[1] != self.image_shape[0]:
-            raise ValueError(
-                f"`images` of shape {tuple(images.shape)} have {images.shape[1]} channels, but the companions were "
-                f"built for {self.image_shape[0]}"
-            )
 
     @torch.inference_mode(False)
     def _build(self, shape: tuple[int, int, int]) -> None:
         options, device = self.options, self.device
-        with torch.random.fork_rng(devices=[]):
-            # The same masks on every rank, other backgrounds. `torch.manual_seed` would seed the GPUs' streams as well.
-            torch.default_generator.manual_seed(options.seed)
-            generator = make_mask_generator(options.mask_generator, shape)
-            source = options.background
-            if isinstance(source, str):
-                source = make_source(source, shape, torch.Generator().manual_seed(options.seed + rank()))
-        self.mask_generator = place(generator, device)
+        mask_generator, source = options.make_parts(shape, rank())
+        self.mask_generator = place(mask_generator, device)
         self.generator = torch.Generator(device).manual_seed(options.seed + rank())
         self.source = place(source, device)
         self.mask_optimizer = make_optimizer(self.mask_generator)
@@ -291,6 +287,10 @@ class Companions(nn.Module):
             for optimizer in filter(None, self._optimizers()):
                 optimizer.load_state_dict(optimizer.state_dict())  # which takes it to where its parameters are
         return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has no batch; targets of a teacher may hold a graph, which cannot be copied."""
+        return self.__dict__ | {"targets": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """A copy is attached to no optimiser."""

@@ -1,6 +1,6 @@
 """How the companions learn: their own optimisers, apart from the model's."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -75,6 +75,13 @@ def descend(optimizer: torch.optim.Optimizer | None) -> None:
     torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
     optimizer.step()
     optimizer.zero_grad()
+
+
+def forget(optimizer: torch.optim.Optimizer | None, parameters: Iterable[nn.Parameter]) -> None:
+    """Drop what an optimiser remembers of parameters that were drawn anew."""
+    if optimizer is not None:
+        for parameter in parameters:
+            optimizer.state.pop(parameter, None)
 
 
 @contextmanager

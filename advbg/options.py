@@ -1,20 +1,25 @@
 """What can be chosen about the companions, checked before any work is done."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, get_args
 
+import torch
 from torch import Tensor
 
-from advbg.backgrounds import SOURCE_NAMES, BackgroundSource
-from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask_generator
+from advbg.backgrounds import BackgroundSource, make_source, source_names
+from advbg.hooks import left_out, task_names
+from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask_generator, make_mask_generator
 from advbg.schedule import Schedule
+from advbg.task_hooks import task_distance
 
 
 @dataclass(frozen=True)
 class Options:
     """Everything that can be chosen about the companions; see `AdversarialBackground` for what each means."""
 
+    task: str = "classification"
     schedule: Schedule = field(default_factory=Schedule)
     clean_share: float = 0.25
     mask_generator: str | Callable[[Tensor], Tensor] = "unet"
@@ -28,9 +33,12 @@ class Options:
         for name in ("clean_share", "halo"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
-        if isinstance(self.background, str) and self.background not in SOURCE_NAMES:
+        if self.task not in task_names():
+            raise ValueError(f"`task` (={self.task!r}) must be one of {', '.join(task_names())}{left_out()}")
+        if isinstance(self.background, str) and self.background not in source_names():
             raise ValueError(
-                f"`background` (={self.background!r}) must be one of {', '.join(SOURCE_NAMES)}, or a source of your own"
+                f"`background` (={self.background!r}) must be one of {', '.join(source_names())}, or a source of your "
+                f"own{left_out()}"
             )
         if not isinstance(self.background, str) and not isinstance(self.background, BackgroundSource):
             raise TypeError(f"`background` (={self.background!r}) must have a method `sample(count, shape, generator)`")
@@ -39,6 +47,28 @@ class Options:
                 f"`binarization` (={self.binarization!r}) must be one of {', '.join(get_args(Binarization))}"
             )
         check_mask_generator(self.mask_generator)
+        if isinstance(self.mask_objective, SufficiencyNecessity) and self.mask_objective.distance is None:
+            objective = replace(self.mask_objective, distance=partial(task_distance, self.task))
+            object.__setattr__(self, "mask_objective", objective)
+
+    def make_parts(self, shape: tuple[int, int, int], rank: int) -> tuple[Callable[[Tensor], Tensor], BackgroundSource]:
+        """Make what was chosen by name: the same mask generator on every rank, other backgrounds.
+
+        Args:
+            shape: channels, height and width of the images.
+            rank: of this process.
+
+        Returns:
+            The mask generator and the background source, on the CPU. The global random streams stay as they were.
+        """
+        with torch.random.fork_rng(devices=[]):
+            # `torch.manual_seed` would seed the GPUs' streams as well.
+            torch.default_generator.manual_seed(self.seed)
+            mask_generator = make_mask_generator(self.mask_generator, shape)
+            source = self.background
+            if isinstance(source, str):
+                source = make_source(source, shape, torch.Generator().manual_seed(self.seed + rank))
+        return mask_generator, source
 
     def names(self) -> dict[str, str | float]:
         """What a saved state says about the parts: their names, or the class of a part of one's own."""

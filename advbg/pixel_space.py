@@ -115,5 +115,27 @@ class PixelSpace:
         return mean.expand(channels), std.expand(channels)
 
 
+def check_batch(images: Tensor, built_for: tuple[int, int, int] | None) -> None:
+    """Check that a tensor is a batch of images.
+
+    Args:
+        images: should be a float tensor of shape (batch, channel, height, width).
+        built_for: channels, height and width of the first batch, or None before it.
+
+    Raises:
+        ValueError: where it is none, or has other channels than the first batch.
+    """
+    if images.ndim != 4 or not images.is_floating_point():
+        raise ValueError(
+            f"`images` must be a float tensor of shape (batch, channels, height, width), got {images.dtype} of shape "
+            f"{tuple(images.shape)}"
+        )
+    if built_for is not None and images.shape[1] != built_for[0]:
+        raise ValueError(
+            f"`images` of shape {tuple(images.shape)} have {images.shape[1]} channels, but the companions were built "
+            f"for {built_for[0]}"
+        )
+
+
 def _as_tuple(values: float | Sequence[float]) -> tuple[float, ...]:
     return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)

@@ -28,6 +28,8 @@ class AdversarialBackground(nn.Module):
 
     Args:
         model: any module from images of shape (batch, channel, height, width) to outputs.
+        task: `classification`, `segmentation`, `detection`, `regression`, `reinforcement` or one that a plugin adds. It
+            says whether `targets` show the foreground, how they change with the background and how outputs compare.
         mean: per-channel mean that the images were normalised with, in pixel units. By default the model's
             `pretrained_cfg` says it (timm), else images are pixels in [0, 1]. The first batch is checked against it.
         std: likewise.
@@ -54,6 +56,7 @@ class AdversarialBackground(nn.Module):
         self,
         model: nn.Module,
         *,
+        task: str = "classification",
         mean: float | Sequence[float] | None = None,
         std: float | Sequence[float] | None = None,
         schedule: Schedule | None = None,
@@ -69,6 +72,7 @@ class AdversarialBackground(nn.Module):
         if not isinstance(model, nn.Module):
             raise TypeError(f"`model` must be an nn.Module, got {type(model).__name__}")
         options = Options(
+            task=task,
             schedule=schedule or Schedule(),
             clean_share=clean_share,
             mask_generator=mask_generator,
@@ -87,6 +91,11 @@ class AdversarialBackground(nn.Module):
     def phase(self) -> Phase:
         """The current phase: `classifier`, `mask` or `adversarial`."""
         return self.companions.phase
+
+    @property
+    def targets(self) -> Any:
+        """The last batch's `targets`, as they are before the backgrounds that the model has just seen."""
+        return self.companions.targets
 
     def attach(self, optimizer: torch.optim.Optimizer) -> "Attachment":
         """Let the companions step whenever the model's optimiser has stepped.
@@ -118,7 +127,8 @@ class AdversarialBackground(nn.Module):
             *args: passed on to the model.
             mask: the foreground where it is known: bool, or float in [0, 1], of shape (batch, height, width) or
                 (batch, 1, height, width). Given masks make the mask phase superfluous, so it is skipped.
-            targets: used by mask objectives that compare with the truth; the default does not.
+            targets: for tasks whose targets show the foreground, for `wrapper.targets`, and for mask objectives that
+                compare with the truth, which the default does not.
             params: draws of `generate_parameters` to replay, in training and in evaluation.
             **kwargs: passed on to the model.
 
@@ -139,6 +149,8 @@ class AdversarialBackground(nn.Module):
                 return self.model(inputs, *args, **kwargs)
 
             images = self.companions(self.model, call, images, mask=mask, targets=targets, params=params)
+        else:
+            self.companions.targets = self.companions.given.get("targets") if targets is None else targets
         return self.model(images, *args, **kwargs)
 
     def generate_parameters(self, images: Tensor) -> CompositeParameters:
@@ -219,7 +231,7 @@ class Attachment:
         params: CompositeParameters | None = None,
     ) -> Iterator[None]:
         """Within the context, the model's forward gets what a wrapper's would: see `AdversarialBackground.forward`."""
-        self.companions.given = {"mask": mask, "targets": targets, "params": params}
+        self.companions.given, self.companions.targets = {"mask": mask, "targets": targets, "params": params}, targets
         try:
             yield
         finally:

@@ -32,6 +32,30 @@ class BackgroundSource(Protocol):
         ...
 
 
+def sample_for(
+    images: Float[Tensor, "batch channel height width"], source: BackgroundSource, generator: torch.Generator
+) -> Float[Tensor, "batch channel height width"]:
+    """Make a background for each image, in full precision.
+
+    Args:
+        images: only their shape and device matter.
+        source: what makes them.
+        generator: where all randomness comes from.
+
+    Raises:
+        ValueError: where the source makes another shape.
+    """
+    count, channels, height, width = images.shape
+    with torch.autocast(images.device.type, enabled=False):
+        backgrounds = source.sample(count, (channels, height, width), generator)
+    if backgrounds.shape != images.shape:
+        raise ValueError(
+            f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)} for `images` of "
+            f"shape {tuple(images.shape)}"
+        )
+    return backgrounds
+
+
 class TrainableSource(nn.Module):
     """A source whose parameters the max step pushes uphill.
 

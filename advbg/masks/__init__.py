@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from advbg.hooks import factories, left_out
 from advbg.masks.binarization import Binarization, binarize
 from advbg.masks.given import check_mask, nonzero_mask
 from advbg.masks.objectives import MaskObjective, PaperObjective, SufficiencyNecessity
@@ -19,7 +20,7 @@ def make_mask_generator(
     """Make a mask generator by its name.
 
     Args:
-        choice: one of `MASK_GENERATOR_NAMES`, or anything from pixels in [0, 1] to masks in [0, 1], which is returned
+        choice: one of `mask_generator_names()`, or anything from pixels in [0, 1] to masks in [0, 1], which is returned
             as it is.
         shape: channels, height and width of the images.
 
@@ -32,24 +33,40 @@ def make_mask_generator(
         return UNet.for_size(*shape)
     if choice == "paper":
         return PaperUNet.for_size(*shape)
-    return nonzero_mask if isinstance(choice, str) else choice
+    if choice == "nonzero":
+        return nonzero_mask
+    if isinstance(choice, str):
+        made: Callable[[Tensor], Tensor] = factories("advbg_mask_generators", MASK_GENERATOR_NAMES)[choice](shape)
+        if not callable(made):
+            raise TypeError(f"the plugin that adds {choice!r} made {made!r}, which does not map pixels to masks")
+        return made
+    return choice
+
+
+def mask_generator_names() -> tuple[str, ...]:
+    """The library's own mask generators and those that plugins add."""
+    return (*MASK_GENERATOR_NAMES, *factories("advbg_mask_generators", MASK_GENERATOR_NAMES))
 
 
 def check_mask_generator(choice: object) -> None:
     """Check the choice of a mask generator without making it; raises as `make_mask_generator` does."""
-    if isinstance(choice, str) and choice not in MASK_GENERATOR_NAMES:
+    if isinstance(choice, str) and choice not in mask_generator_names():
         raise ValueError(
-            f"`mask_generator` (={choice!r}) must be one of {', '.join(MASK_GENERATOR_NAMES)}, or a module of your own"
+            f"`mask_generator` (={choice!r}) must be one of {', '.join(mask_generator_names())}, or a module of your "
+            f"own{left_out()}"
         )
     if not callable(choice) and not isinstance(choice, str):
         raise TypeError(f"`mask_generator` (={choice!r}) must map pixels to masks")
 
 
 def is_learned(choice: object) -> bool:
-    """Whether a mask generator, chosen as for `make_mask_generator`, has anything to learn."""
+    """Whether a mask generator, chosen as for `make_mask_generator`, has anything to learn.
+
+    One that a plugin adds by name is taken for one that has, until it is made.
+    """
     if isinstance(choice, nn.Module):
         return any(parameter.requires_grad for parameter in choice.parameters())
-    return choice in ("unet", "paper")
+    return isinstance(choice, str) and choice != "nonzero"
 
 
 __all__ = [
@@ -65,5 +82,6 @@ __all__ = [
     "check_mask_generator",
     "is_learned",
     "make_mask_generator",
+    "mask_generator_names",
     "nonzero_mask",
 ]

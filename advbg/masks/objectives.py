@@ -12,6 +12,9 @@ from torch import Tensor
 
 Model = Callable[[Tensor], Any]
 
+# From outputs, what was expected, something else and the number of images to a scalar.
+Distance = Callable[[Any, Any, Any, int], Tensor]
+
 
 @runtime_checkable
 class MaskObjective(Protocol):
@@ -48,10 +51,12 @@ class SufficiencyNecessity:
     Args:
         area: weight of the mask's mean.
         smoothness: weight of its total variation (0.1 in the paper).
+        distance: between outputs, as `output_distance` is; by default that of the wrapper's task.
     """
 
     area: float = 1.0
     smoothness: float = 0.1
+    distance: Distance | None = None
 
     def __call__(
         self,
@@ -64,12 +69,13 @@ class SufficiencyNecessity:
         mask_there = mask.to(images.dtype)
         studio = studio_color(images)
         with torch.no_grad():
-            whole = output_tensors(model(images), len(images))
-            empty = output_tensors(model(studio.expand_as(images)), len(images))
-        kept = output_tensors(model(images * mask_there + studio * (1 - mask_there)), len(images))
-        left = output_tensors(model(images * (1 - mask_there) + studio * mask_there), len(images))
-        sufficiency = relative_distance(kept, whole, empty)
-        necessity = relative_distance(left, empty, whole)
+            whole = model(images)
+            empty = model(studio.expand_as(images))
+        kept = model(images * mask_there + studio * (1 - mask_there))
+        left = model(images * (1 - mask_there) + studio * mask_there)
+        distance = self.distance or output_distance
+        sufficiency = distance(kept, whole, empty, len(images))
+        necessity = distance(left, empty, whole, len(images))
         penalties = self.area * mask.mean() + self.smoothness * mean_total_variation(mask)
         return sufficiency + necessity + penalties
 
@@ -147,6 +153,11 @@ def output_tensors(outputs: Any, batch_size: int) -> list[Float[Tensor, "batch f
             "cannot be learned from it; pass `mask=` or another `mask_objective`"
         )
     return found
+
+
+def output_distance(outputs: Any, expected: Any, other: Any, batch_size: int) -> Float[Tensor, ""]:
+    """The relative distance of whatever models return; arguments as for `relative_distance` and `output_tensors`."""
+    return relative_distance(*(output_tensors(part, batch_size) for part in (outputs, expected, other)))
 
 
 def relative_distance(outputs: list[Tensor], expected: list[Tensor], other: list[Tensor]) -> Float[Tensor, ""]:

@@ -1,0 +1,200 @@
+"""The plugin manager: who answers the hooks of `advbg.hookspecs`, and what becomes of plugins that cannot."""
+
+import inspect
+import os
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+import pluggy
+
+from advbg import hookspecs
+from advbg.hookspecs import hookimpl, hookspec
+
+# Of the hooks' signatures; raised when a plugin written for one would not work with the next.
+HOOK_VERSION = 1
+
+# Names of the entry points that may load, separated by commas; empty for none, unset for all.
+ALLOWED_PLUGINS = "ADVBG_PLUGINS"
+
+_GROUP = "advbg"
+
+
+class PluginError(RuntimeError):
+    """A plugin cannot be used, or raised while it was; the message names it."""
+
+
+class PluginManager(pluggy.PluginManager):
+    """pluggy's, but plugins made for other hooks are refused, and those that raise are named.
+
+    Attributes:
+        failures: why a plugin of an entry point could not be loaded, by the entry point's name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_GROUP)
+        self.failures: dict[str, str] = {}
+        self._loaded = False
+        self.add_hookspecs(hookspecs)
+        self.add_hookcall_monitoring(lambda *_: None, _name_the_plugin)
+
+    def register(self, plugin: Any, name: str | None = None) -> str | None:
+        """Register a plugin.
+
+        Args:
+            plugin: a module or object with methods marked by `hookimpl`. Its attribute `advbg_hook_version`, where it
+                has one, says which hooks it was made for.
+            name: of the plugin; by default pluggy finds one.
+
+        Returns:
+            The name.
+
+        Raises:
+            PluginError: where it was made for another version of the hooks, or implements a hook that there is not, or
+                with arguments that there are not.
+            ValueError: where it is registered already, or its name is.
+        """
+        label = name or self.get_canonical_name(plugin)
+        version = getattr(plugin, "advbg_hook_version", HOOK_VERSION)
+        if version != HOOK_VERSION:
+            raise PluginError(
+                f"plugin {label!r} was made for version {version} of the hooks, but this advbg has version "
+                f"{HOOK_VERSION}"
+            )
+        try:
+            registered = super().register(plugin, name)
+            self.check_pending()
+        except pluggy.PluginValidationError as error:
+            if self.is_registered(plugin):
+                self.unregister(plugin)
+            raise PluginError(f"plugin {label!r} does not fit the hooks of this advbg: {error}") from error
+        return registered
+
+    def load(self) -> None:
+        """Register the built-in plugins and those of installed packages; once, at the first use of a plugin.
+
+        A package that cannot be loaded is warned of by name and kept in `failures`: whatever else is installed in an
+        environment should not stop a training that does not use it, and what does ask for one of its names fails.
+
+        Raises:
+            ValueError: where `ADVBG_PLUGINS` names a plugin that is not installed.
+        """
+        if self._loaded:
+            return
+        installed = {point.name: point for point in entry_points(group=_GROUP)}
+        chosen = _allowed(tuple(installed))
+        self._loaded = True
+        # Only here, since the built-in plugins are written on the hooks of this module.
+        from advbg.tasks import BUILT_IN_PLUGINS
+
+        for name, plugin in BUILT_IN_PLUGINS.items():
+            if not self.has_plugin(name):
+                self.register(plugin, name)
+        for name in chosen:
+            try:
+                if not self.load_setuptools_entrypoints(_GROUP, name):
+                    raise PluginError(f"a plugin {name!r} is registered already")
+            except Exception as error:
+                where = installed[name].dist
+                self.failures[name] = f"{type(error).__name__}: {error}"
+                warnings.warn(
+                    f"the advbg plugin {name!r} ({where.name if where else installed[name].value}) could not be loaded "
+                    f"and is left out: {self.failures[name]}",
+                    stacklevel=2,
+                )
+
+
+def _allowed(installed: Sequence[str]) -> Sequence[str]:
+    choice = os.environ.get(ALLOWED_PLUGINS)
+    if choice is None:
+        return installed
+    names = [name.strip() for name in choice.split(",") if name.strip()]
+    unknown = [name for name in names if name not in installed]
+    if unknown:
+        raise ValueError(
+            f"`{ALLOWED_PLUGINS}` (={choice!r}) names {', '.join(unknown)}, but the installed plugins are: "
+            f"{', '.join(installed) or 'none'}"
+        )
+    return names
+
+
+def _name_the_plugin(
+    outcome: pluggy.Result[Any], hook_name: str, hook_impls: Sequence[pluggy.HookImpl], kwargs: Mapping[str, object]
+) -> None:
+    """Put the name of the plugin that raised in front of its message; a ValueError stays one."""
+    error = outcome.exception
+    if not isinstance(error, Exception) or isinstance(error, PluginError):
+        return
+    names = [impl.plugin_name for impl in hook_impls if _was_running(impl.function, error)]
+    who = f"plugin {names[0]!r}" if names else f"one of the plugins {[impl.plugin_name for impl in hook_impls]}"
+    kind = ValueError if isinstance(error, ValueError) else PluginError
+    named = kind(f"{who} in `{hook_name}`: {'' if kind is ValueError else type(error).__name__ + ': '}{error}")
+    named.__cause__ = error
+    outcome.force_exception(named)
+
+
+def _was_running(function: Callable[..., Any], error: Exception) -> bool:
+    """Whether an error passed through a function, or through this very object's method."""
+    owner = getattr(function, "__self__", None)
+    code = getattr(inspect.unwrap(function), "__code__", None)  # decorators share theirs
+    return code is not None and any(
+        frame.f_code is code and (owner is None or frame.f_locals.get(code.co_varnames[0]) is owner)
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+# Never an attribute of a module: `copy.deepcopy` would clone it.
+plugin_manager = PluginManager()
+
+
+def task_names() -> list[str]:
+    """The tasks that plugins know, in alphabetical order."""
+    plugin_manager.load()
+    return sorted({name for names in plugin_manager.hook.advbg_tasks() for name in names})
+
+
+def left_out() -> str:
+    """What an error about an unknown name adds where plugins could not be loaded: one of them may have known it."""
+    failures = plugin_manager.failures
+    return f" (plugins that could not be loaded: {', '.join(sorted(failures))})" if failures else ""
+
+
+def factories(hook_name: str, taken: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """Gather the parts that plugins add by name.
+
+    Args:
+        hook_name: `advbg_background_sources` or `advbg_mask_generators`.
+        taken: names that are the library's own.
+
+    Returns:
+        A factory for each name, in alphabetical order.
+
+    Raises:
+        PluginError: where a name is added twice, or is the library's own.
+    """
+    plugin_manager.load()
+    hook = getattr(plugin_manager.hook, hook_name)
+    found: dict[str, Callable[..., Any]] = {}
+    for added in hook():
+        for name, factory in added.items():
+            if name in found or name in taken:
+                plugins = ", ".join(impl.plugin_name for impl in hook.get_hookimpls())
+                raise PluginError(f"`{hook_name}` adds {name!r}, which is taken already; its plugins are: {plugins}")
+            found[name] = factory
+    return dict(sorted(found.items()))
+
+
+__all__ = [
+    "ALLOWED_PLUGINS",
+    "HOOK_VERSION",
+    "PluginError",
+    "PluginManager",
+    "factories",
+    "hookimpl",
+    "hookspec",
+    "left_out",
+    "plugin_manager",
+    "task_names",
+]

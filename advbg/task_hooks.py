@@ -1,0 +1,64 @@
+"""What the core asks of the plugin that knows the task."""
+
+from typing import Any
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from advbg.hooks import plugin_manager
+from advbg.masks.given import check_mask
+
+_hooks = plugin_manager.hook
+
+
+def find_foreground(
+    task: str, images: Float[Tensor, "batch channel height width"], targets: Any
+) -> Float[Tensor, "batch 1 height width"] | None:
+    """Ask for the foreground of a batch in its targets.
+
+    Args:
+        task: its name.
+        images: the model's input.
+        targets: what the wrapper was given; None says nothing.
+
+    Returns:
+        Masks in [0, 1], or None where the targets do not show the foreground.
+
+    Raises:
+        ValueError: where the targets do not fit the task, or the answer is no mask for these images.
+    """
+    if targets is None:
+        return None
+    mask = _hooks.advbg_foreground(task=task, images=images, targets=targets)
+    if mask is None:
+        return None
+    try:
+        return check_mask(mask, images)
+    except ValueError as error:
+        raise ValueError(f"the foreground that task {task!r} found in `targets` is none: {error}") from error
+
+
+def change_targets(
+    task: str,
+    targets: Any,
+    foreground: Float[Tensor, "batch 1 height width"],
+    composited: Bool[Tensor, "batch"],
+) -> Any:
+    """Ask for what becomes of targets before other backgrounds; without an answer they stay as they are.
+
+    Args:
+        task: its name.
+        targets: what the wrapper was given.
+        foreground: the mask that was composited with.
+        composited: which images were to get another background; those without any foreground did not.
+    """
+    if targets is None:
+        return None
+    changed = composited & foreground.flatten(1).any(dim=1)
+    answer = _hooks.advbg_targets(task=task, targets=targets, foreground=foreground, composited=changed)
+    return targets if answer is None else answer
+
+
+def task_distance(task: str, outputs: Any, expected: Any, other: Any, batch_size: int) -> Float[Tensor, ""]:
+    """Ask for the distance between outputs that rates masks; see `advbg.hookspecs.advbg_distance`."""
+    return _hooks.advbg_distance(task=task, outputs=outputs, expected=expected, other=other, batch_size=batch_size)

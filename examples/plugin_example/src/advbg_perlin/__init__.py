@@ -1,0 +1,1 @@
+"""An example plugin of advbg: Perlin noise as backgrounds, and a task of its own."""
