@@ -1,11 +1,12 @@
 """Background invariance by adversarial learning, as a pluggable augmentation for image models."""
 
+from advbg.attachment import Attachment, attach
 from advbg.backgrounds import BackgroundSource, Photographs, TrainableSource
 from advbg.compositing import CompositeParameters
 from advbg.hooks import hookimpl, hookspec, plugin_manager
 from advbg.masks import PaperObjective, SufficiencyNecessity
 from advbg.schedule import Phase, Schedule
-from advbg.wrapper import AdversarialBackground, Attachment, attach
+from advbg.wrapper import AdversarialBackground
 
 __version__ = "0.1.0"
 

@@ -49,9 +49,8 @@ class Companions(nn.Module):
         super().__init__()
         self.pixel_space, self.options = pixel_space, options
         self.step_count = 0
-        self.masks_given = self.attached = False
+        self.masks_given = self.attached = self.learning = False
         self.given: dict[str, Any] = {}
-        self.learning = False
         self.mask_loss: Float[Tensor, ""] | None = None
         self.targets: Any | None = None
         self.observation = Observation()

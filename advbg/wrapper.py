@@ -1,15 +1,13 @@
-"""The two ways in: a model that is wrapped, and a model that is only attached to."""
+"""A model that is wrapped."""
 
-import inspect
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
+from advbg.attachment import Attachment, device_of
 from advbg.backgrounds import BackgroundSource
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
@@ -84,7 +82,7 @@ class AdversarialBackground(nn.Module):
         )
         self.model = model
         # Not registered as a child: the companions are no part of the model.
-        self.__dict__["companions"] = Companions(PixelSpace.of(model, mean, std), options, _device(model))
+        self.__dict__["companions"] = Companions(PixelSpace.of(model, mean, std), options, device_of(model))
         self.register_load_state_dict_pre_hook(_add_prefix)
 
     @property
@@ -195,115 +193,6 @@ class AdversarialBackground(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AdversarialBackground":
         self.companions._apply(fn)
         return super()._apply(fn, recurse)
-
-
-class Attachment:
-    """The link between companions and an optimiser, and between them and a model's forward where there is no wrapper.
-
-    Attributes:
-        companions: what trains beside the model.
-        handles: of the hooks that the attachment consists of.
-    """
-
-    def __init__(self, companions: Companions, optimizer: torch.optim.Optimizer) -> None:
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
-        if companions.attached:
-            raise ValueError("the companions are attached to an optimizer already: `remove()` that attachment first")
-        # Accelerate wraps optimisers in one that has no hooks and does not always step.
-        while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-            optimizer = optimizer.optimizer  # pyright: ignore[reportAttributeAccessIssue]
-        self.companions = companions
-        companions.attached = True
-        self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(lambda *_: companions.step())]
-
-    @property
-    def phase(self) -> Phase:
-        """The current phase: `classifier`, `mask` or `adversarial`."""
-        return self.companions.phase
-
-    @contextmanager
-    def given(
-        self,
-        *,
-        mask: Tensor | None = None,
-        targets: Any | None = None,
-        params: CompositeParameters | None = None,
-    ) -> Iterator[None]:
-        """Within the context, the model's forward gets what a wrapper's would: see `AdversarialBackground.forward`."""
-        self.companions.given, self.companions.targets = {"mask": mask, "targets": targets, "params": params}, targets
-        try:
-            yield
-        finally:
-            self.companions.given = {}
-
-    def remove(self) -> None:
-        """Undo everything: the model and the optimiser are as they were before."""
-        for handle in self.handles:
-            handle.remove()
-        self.companions.attached = False
-
-
-def attach(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    *,
-    mean: float | Sequence[float] | None = None,
-    std: float | Sequence[float] | None = None,
-    **options: Any,
-) -> Attachment:
-    """Train a model against backgrounds without wrapping it, for trainers that must see their own model class.
-
-    A forward-pre-hook does what the wrapper's forward does; nothing is registered as a child of the model.
-
-    Args:
-        model: as for `AdversarialBackground`; its forward takes the images first.
-        optimizer: the one that trains it.
-        mean: as for `AdversarialBackground`.
-        std: as for `AdversarialBackground`.
-        **options: the other options of `AdversarialBackground`.
-
-    Returns:
-        The attachment, with `phase`, `companions`, `given(mask=...)` and `remove()`.
-
-    Raises:
-        TypeError: where an argument is unknown or of a wrong type.
-        ValueError: where an argument is out of range; the message names it.
-    """
-    options = {name: value for name, value in options.items() if value is not None}
-    companions = Companions(PixelSpace.of(model, mean, std), Options(**options), _device(model))
-
-    def before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # A copy of the model, such as an EMA, copies its hooks as well; only the model itself is trained.
-        if (
-            module is not model
-            or companions.learning
-            or not (module.training or companions.given.get("params") is not None)
-        ):
-            return None
-        if args:
-            images = companions(module, lambda inputs: module(inputs, *args[1:], **kwargs), args[0])
-            return (images, *args[1:]), kwargs
-        if not kwargs:
-            raise TypeError(f"{type(module).__name__} was called without images")
-        name = _first_argument(model, kwargs)
-        images = companions(module, lambda inputs: module(**{**kwargs, name: inputs}), kwargs[name])
-        return args, {**kwargs, name: images}
-
-    attachment = Attachment(companions, optimizer)
-    # First of the hooks, as a wrapper would be: those of the model, such as FSDP's, belong to each call of it.
-    attachment.handles.append(model.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True))
-    return attachment
-
-
-def _device(model: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-
-
-def _first_argument(model: nn.Module, kwargs: Mapping[str, Any]) -> str:
-    """The first of the named arguments, in the order of the model's signature: collators may put the labels first."""
-    names = inspect.signature(type(model).forward).parameters
-    return next((name for name in names if name in kwargs), next(iter(kwargs)))
 
 
 def _add_prefix(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
