@@ -62,7 +62,7 @@ def mendable() -> Iterator[None]:
 def main() -> None:
     """Run the command; exit with 2 and one line where the arguments or files are at fault."""
     try:
-        with _mendable():
+        with mendable():
             add_plugin_commands(app)
         code = app(standalone_mode=False)
     except TyperException as error:
