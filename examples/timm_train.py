@@ -116,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for epoch in range(start, min(epochs, args.stop_after or epochs)):
         # All randomness of an epoch follows from its number, so that a resumed run repeats it.
         random_seed(args.seed + epoch)
+        phase = f" [{task.companions.phase}]" if isinstance(task, AdversarialBackgroundTask) else ""
         loss = train_one_epoch(args, epoch, task, loader_train, optimizer, autocast, scaler)
         top1 = {"top1": validate(model, loader_eval, device, autocast)}
         if task.has_ema():
@@ -123,7 +124,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         scheduler.step(epoch + 1, top1["top1"])
         update_summary(epoch, {"loss": loss}, top1, output / "summary.csv", lr=optimizer.param_groups[0]["lr"])
         saver.save_checkpoint(epoch, metric=top1["top1"])
-        phase = f" [{task.companions.phase}]" if args.advbg else ""
         print(f"epoch {epoch}{phase}: loss {loss:.4f}, " + ", ".join(f"{k} {v:.2f}" for k, v in top1.items()))
 
 

@@ -11,6 +11,7 @@ from timm.utils.model import unwrap_model
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from advbg.companions import Companions
 from advbg.wrapper import AdversarialBackground, Attachment
 
 
@@ -39,6 +40,8 @@ class AdversarialBackgroundTask(ClassificationTask):
         ValueError: where an option is out of range; the message names it.
     """
 
+    companions: Companions
+
     def __init__(
         self,
         model: nn.Module,
@@ -57,32 +60,34 @@ class AdversarialBackgroundTask(ClassificationTask):
             dtype=dtype,
             verbose=verbose,
         )
-        self.companions = AdversarialBackground(model, **options).companions
+        # Not registered as a child: the companions are no part of the model.
+        self.__dict__["companions"] = AdversarialBackground(model, **options).companions
         self._attach_to_whatever_steps_the_model()
 
-    def forward(self, input: Tensor, target: Tensor) -> dict[str, Tensor]:  # noqa: A002
+    def forward(self, input: Tensor | dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:  # noqa: A002
         """Compute the loss on what the phase makes of the images.
 
         Args:
             input: float images of shape (batch, channel, height, width), normalised as the options say.
+                timm's NaFlex loader gives a dict of patches instead, which is refused.
             target: what the criterion takes beside the logits.
 
         Returns:
             The `loss` and the model's `output`.
 
         Raises:
-            TypeError: where `input` is no tensor, such as the patches of timm's NaFlex loader.
+            TypeError: where `input` is a dict of patches.
             ValueError: where `input` does not fit the options.
         """
         if not isinstance(input, Tensor):
             raise TypeError(
                 f"`input` (a {type(input).__name__}) must be a tensor of images: NaFlex patches have no background"
             )
-        model = unwrap_model(self.trainable_module)
+        images, model = input, unwrap_model(self.trainable_module)
         if model.training:
             # Masks are learned through the plain model: no compiled graph, no gradient buckets.
-            input = self.companions(model, model, input, targets=target)  # noqa: A001
-        return super().forward(input, target)
+            images = self.companions(model, model, input, targets=target)
+        return super().forward(images, target)
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
         """What a checkpoint holds beside the model: the companions; nothing more for the EMA's sake."""
@@ -118,6 +123,10 @@ class AdversarialBackgroundTask(ClassificationTask):
             )
             return
         self.companions.load_state_dict(state["companions"], strict=strict)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "AdversarialBackgroundTask":
+        self.companions._apply(fn)
+        return super()._apply(fn, *args, **kwargs)
 
     def _attach_to_whatever_steps_the_model(self) -> None:
         """Wait for the first optimiser step of the model's parameters, since timm tells a task of no optimiser."""
