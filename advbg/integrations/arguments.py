@@ -1,0 +1,142 @@
+"""Command line flags for training scripts, as a group of an `argparse` parser."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from advbg.backgrounds import SOURCE_NAMES, BackgroundSource, Photographs
+from advbg.masks import MASK_GENERATOR_NAMES, is_learned
+from advbg.options import Options
+from advbg.schedule import Schedule
+
+
+def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags `--advbg` and `--advbg-...` in a group of their own.
+
+    The parsed values are plain numbers and strings, so that scripts can keep them in YAML files and checkpoints.
+
+    Args:
+        parser: of the script.
+    """
+    defaults = Options()
+    group = parser.add_argument_group("Adversarial backgrounds")
+    group.add_argument("--advbg", action="store_true", help="train against adversarial backgrounds")
+    for phase, what, share in (("classifier", "plain training", 0.3), ("mask", "learning masks", 0.1)):
+        unit = group.add_mutually_exclusive_group()
+        unit.add_argument(
+            f"--advbg-{phase}-epochs",
+            type=float,
+            metavar="N",
+            help=f"epochs of {what}, may be a fraction (default: {share:.0%} of the training)".replace("%", "%%"),
+        )
+        unit.add_argument(
+            f"--advbg-{phase}-steps", type=int, metavar="N", help=f"the same phase in optimiser steps: {what}"
+        )
+    group.add_argument(
+        "--advbg-background",
+        default=defaults.background,
+        metavar="NAME|FOLDER",
+        help=f"one of {', '.join(SOURCE_NAMES)}, or a folder of photographs (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advbg-clean-share",
+        type=float,
+        default=defaults.clean_share,
+        metavar="SHARE",
+        help="share of each batch that keeps its own background (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advbg-mask-generator",
+        default=defaults.mask_generator,
+        choices=MASK_GENERATOR_NAMES,
+        help="what finds the object (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advbg-halo",
+        type=float,
+        default=defaults.halo,
+        metavar="SHARE",
+        help="largest random margin around a mask, as a share of the shorter side (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advbg-seed",
+        type=int,
+        default=defaults.seed,
+        metavar="N",
+        help="of the backgrounds' own random stream (default: %(default)s)",
+    )
+
+
+def advbg_options(
+    args: argparse.Namespace, data_config: Mapping[str, Any], *, epochs: int, updates_per_epoch: int
+) -> dict[str, Any]:
+    """Turn parsed flags into the options of `AdversarialBackground`, checked before any training.
+
+    Args:
+        args: from a parser with `add_advbg_arguments`.
+        data_config: with the `mean` and `std` that the script normalises images with, as timm's
+            `resolve_data_config` returns it.
+        epochs: of the whole training, 1 or more.
+        updates_per_epoch: optimiser steps in an epoch, 1 or more.
+
+    Returns:
+        Keyword arguments of `AdversarialBackground`, `attach` and `AdversarialBackgroundTask`.
+
+    Raises:
+        ValueError: where a flag is out of range, or the schedule does not fit the training; the message names it.
+    """
+    options = {
+        "schedule": _schedule(args, epochs, updates_per_epoch),
+        "background": _background(args.advbg_background),
+        "clean_share": args.advbg_clean_share,
+        "mask_generator": args.advbg_mask_generator,
+        "halo": args.advbg_halo,
+        "seed": args.advbg_seed,
+    }
+    Options(**options)
+    return {"mean": data_config["mean"], "std": data_config["std"], **options}
+
+
+def _schedule(args: argparse.Namespace, epochs: int, updates_per_epoch: int) -> Schedule:
+    total_steps = epochs * updates_per_epoch
+    if total_steps < 1:
+        raise ValueError(f"`epochs` (={epochs}) and `updates_per_epoch` (={updates_per_epoch}) must be 1 or more")
+    shares = Schedule.fractions(total_steps)
+    schedule = Schedule(
+        classifier=_steps(args, "classifier", updates_per_epoch, shares.classifier),
+        mask=_steps(args, "mask", updates_per_epoch, shares.mask),
+    )
+    learned = is_learned(args.advbg_mask_generator)
+    if learned and schedule.mask == 0:
+        raise ValueError(
+            f"the mask phase has 0 steps, but the mask generator {args.advbg_mask_generator!r} has to learn: pass "
+            "`--advbg-mask-steps` of 1 or more"
+        )
+    before = schedule.classifier + learned * schedule.mask
+    if before >= total_steps:
+        raise ValueError(
+            f"the classifier and the mask phase take {before} steps and the training has {total_steps}: pass smaller "
+            "`--advbg-classifier-epochs` and `--advbg-mask-epochs`, to leave steps to the adversarial phase"
+        )
+    return schedule
+
+
+def _steps(args: argparse.Namespace, phase: str, updates_per_epoch: int, default: int) -> int:
+    epochs, steps = getattr(args, f"advbg_{phase}_epochs"), getattr(args, f"advbg_{phase}_steps")
+    for unit, value in (("epochs", epochs), ("steps", steps)):
+        if value is not None and not value >= 0:
+            raise ValueError(f"`--advbg-{phase}-{unit}` (={value!r}) must be 0 or more")
+    if steps is not None:
+        return steps
+    return default if epochs is None else round(epochs * updates_per_epoch)
+
+
+def _background(choice: str) -> str | BackgroundSource:
+    if choice in SOURCE_NAMES:
+        return choice
+    if not Path(choice).is_dir():
+        raise ValueError(
+            f"`--advbg-background` (={choice!r}) must be one of {', '.join(SOURCE_NAMES)}, or a folder of photographs"
+        )
+    return Photographs(choice)
