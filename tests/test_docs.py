@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from advbg import plugin_manager
+
 _ROOT = Path(__file__).parents[1]
 _DOCS = _ROOT / "docs"
 _PAGES = sorted(path for path in _DOCS.rglob("*.md") if "```python" in path.read_text(encoding="utf-8"))
@@ -32,8 +34,13 @@ def test_every_python_block_runs_in_the_order_of_its_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
-    for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
-        exec(compile(block, str(page), "exec"), names)
+    before = plugin_manager.get_plugins()
+    try:
+        for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+            exec(compile(block, str(page), "exec"), names)
+    finally:
+        for plugin in plugin_manager.get_plugins() - before:
+            plugin_manager.unregister(plugin)
 
 
 def test_no_page_with_code_is_passed_over() -> None:

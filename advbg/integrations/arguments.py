@@ -22,7 +22,7 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
     defaults = Options()
     group = parser.add_argument_group("Adversarial backgrounds")
     group.add_argument("--advbg", action="store_true", help="train against adversarial backgrounds")
-    for phase, what, share in (("classifier", "plain training", 0.3), ("mask", "learning masks", 0.1)):
+    for phase, what, share in (("classifier", "plain training", 0.3), ("mask", "learning masks", 0.05)):
         unit = group.add_mutually_exclusive_group()
         unit.add_argument(
             f"--advbg-{phase}-epochs",
