@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -91,6 +92,7 @@ def bench(
 ) -> None:
     """Measure what the method costs beside a plain training step, and beside what else could be done."""
     from advbg.benchmark.cost import CostSettings, measure_cost
+    from advbg.benchmark.cost_table import COST_HEADER, cost_rows
     from advbg.benchmark.files import write_json
     from advbg.benchmark.progress import flushing_denormals
     from advbg.benchmark.reproduce import check_precision
@@ -105,19 +107,15 @@ def bench(
             raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
     with console.status("") as status, flushing_denormals():
         results = measure_cost(settings, status.update)
-    table = Table(title=f"{model}, {image_size} px, batches of {batch_size}, {precision}, {device}", title_style="bold")
-    for index, name in enumerate(("step", "ms", "times plain", "quartiles", "peak MiB", "times plain")):
+    table = Table(
+        title=f"{model}, {image_size} px, batches of {batch_size}, {precision}, {device}",
+        box=SIMPLE,
+        padding=(0, 1, 0, 0),
+    )
+    for index, name in enumerate(COST_HEADER):
         table.add_column(name, justify="right" if index else "left", no_wrap=True)
-    for name, step in results["steps"].items():
-        ratio = step["ratio"]
-        table.add_row(
-            name,
-            f"{step['milliseconds']['median']:.0f}",
-            f"{ratio['median']:.2f}",
-            f"{ratio['low']:.2f} - {ratio['high']:.2f}",
-            f"{step['memory_mib']:.0f}" if step["memory_mib"] else "",
-            f"{step['memory_ratio']:.2f}" if step["memory_ratio"] else "",
-        )
+    for row in cost_rows(results):
+        table.add_row(*row)
     console.print(table)
     console.print(f"A whole training with the default `Schedule.fractions`: {results['schedule']:.2f} times plain")
     if output is not None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from advbg.benchmark.campaign import AUGMENTED
+from advbg.benchmark.cost_table import cost_page
 from advbg.benchmark.files import write_text
 from advbg.benchmark.paper_results import COLUMNS, paper_results
 from advbg.benchmark.study_arms import ARMS
 from advbg.benchmark.summary_figures import draw_accuracy, draw_sensitivity, draw_study
-from advbg.benchmark.tables import markdown_line, mean_of_six
+from advbg.benchmark.tables import markdown_table_of, mean_of_six
 
 _PHASES = ("plain", "classifier", "mask", "adversarial")
 _TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "digits": "Digits"}
@@ -45,6 +46,9 @@ def write_summary(published: Path) -> list[Path]:
         draw_accuracy(runs, folder / "accuracy.png")
         draw_sensitivity(runs, folder / "sensitivity.png")
         studies[folder.name] = read_seeds(folder, "study.json")
+    costs = [json.loads(file.read_text()) for file in sorted((published / "cost").glob("*.json"))]
+    if costs:
+        pages.append(_write(published / "cost" / "index.md", cost_page(costs)))
     studies = {name: seeds for name, seeds in studies.items() if seeds}
     if studies:
         pages.append(_write(published / "study-tables.md", study_tables(studies)))
@@ -89,10 +93,10 @@ def study_tables(studies: Mapping[str, Sequence[dict[str, Any]]]) -> str:
             "backgrounds to choose by and the 30 to report; `all` is the share of images right before every one of "
             "them. `above random`: the difference of `report: mean` to that of `random` with the same seed, ± its "
             "standard error.",
-            _table(head, rows),
+            markdown_table_of(head, rows),
         ]
     described = [(f"`{name}`", arm.description) for name, arm in ARMS.items()]
-    return "\n\n".join([*sections, "## What they are", _table(("", ""), described)])
+    return "\n\n".join([*sections, "## What they are", markdown_table_of(("", ""), described)])
 
 
 def _study_row(arm: str, seeds: Sequence[dict[str, Any]]) -> tuple[str, ...]:
@@ -130,7 +134,7 @@ def _accuracy_section(name: str, runs: Sequence[dict[str, Any]]) -> str:
         (method, *_accuracy_cells([run["methods"][method]["accuracy"] for run in runs])) for method in _methods(runs)
     ]
     rows += [(f"*paper: {method}*", *_accuracy_cells([row])) for method, row in paper_results(name).items()]
-    table = _table(("", *COLUMNS, "mean of six"), rows)
+    table = markdown_table_of(("", *COLUMNS, "mean of six"), rows)
     return f"## Accuracy\n\nIn percent, mean ± standard deviation.\n\n{table}\n\n![Accuracy](accuracy.png)\n"
 
 
@@ -151,7 +155,7 @@ def _cost_section(runs: Sequence[dict[str, Any]]) -> str:
         rows.append(
             (method, *(f"{seconds:.0f}" if seconds else "" for seconds in phases), f"{total:.0f}", f"{times:.2f}")
         )
-    table = _table(("", *_PHASES, "total", "times the baseline"), rows)
+    table = markdown_table_of(("", *_PHASES, "total", "times the baseline"), rows)
     return f"## Cost\n\nSeconds of training, mean of the seeds.\n\n{table}\n"
 
 
@@ -161,7 +165,7 @@ def _mask_section(runs: Sequence[dict[str, Any]]) -> str:
         masks = [run["methods"][method]["mask"] for run in runs if method in run["methods"]]
         if masks:
             rows.append((label, *(spread((mask[key] for mask in masks), 3) for key in ("iou", "recall", "area"))))
-    table = _table(("mask", "IoU", "recall", "area"), rows)
+    table = markdown_table_of(("mask", "IoU", "recall", "area"), rows)
     return f"## Masks\n\nAgainst the silhouette (`x > 0`, holes filled) of the test images.\n\n{table}\n"
 
 
@@ -171,7 +175,7 @@ def _augmentation_section(runs: Sequence[dict[str, Any]], augmented: Sequence[di
         for label, kind in (("off", runs), ("on", augmented)):
             accuracies = [run["methods"][method]["accuracy"] for run in kind if method in run["methods"]]
             rows.append((method, label, *_accuracy_cells(accuracies)))
-    table = _table(("", "augmentation", *COLUMNS, "mean of six"), rows)
+    table = markdown_table_of(("", "augmentation", *COLUMNS, "mean of six"), rows)
     seeds = f"{len(augmented)} seed{'s' if len(augmented) > 1 else ''} with it"
     return f"## With the paper's augmentation\n\n{seeds}.\n\n{table}\n"
 
@@ -185,18 +189,13 @@ def _sensitivity_section(runs: Sequence[dict[str, Any]]) -> str:
         (rate, *(spread(run["methods"][method]["sensitivity"][rate] for run in runs) for method in methods))
         for rate in rates
     ]
-    table = _table(("noise rate", *methods), rows)
+    table = markdown_table_of(("noise rate", *methods), rows)
     return f"## Sensitivity to noise\n\n{table}\n\n![Accuracy against the noise rate](sensitivity.png)\n"
 
 
 def _methods(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Rows that every seed has."""
     return [method for method in runs[0]["methods"] if all(method in run["methods"] for run in runs)]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ("---",) + ("---:",) * (len(head) - 1)
-    return "\n".join(markdown_line(cells) for cells in (head, rule, *rows))
 
 
 def _write(path: Path, text: str) -> Path:

@@ -71,3 +71,9 @@ def _cells(accuracy: dict[str, float]) -> tuple[str, ...]:
 def markdown_line(cells: Sequence[str]) -> str:
     """Write one row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
+
+
+def markdown_table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a Markdown table, all columns but the first aligned to the right."""
+    rule = ("---",) + ("---:",) * (len(head) - 1)
+    return "\n".join(markdown_line(cells) for cells in (head, rule, *rows))
