@@ -123,14 +123,15 @@ def _allowed(installed: Sequence[str]) -> Sequence[str]:
 def _name_the_plugin(
     outcome: pluggy.Result[Any], hook_name: str, hook_impls: Sequence[pluggy.HookImpl], kwargs: Mapping[str, object]
 ) -> None:
-    """Put the name of the plugin that raised in front of its message; a ValueError stays one."""
+    """Put the name of the plugin that raised in front of its message; what refuses an argument keeps its type."""
     error = outcome.exception
     if not isinstance(error, Exception) or isinstance(error, PluginError):
         return
     names = [impl.plugin_name for impl in hook_impls if _was_running(impl.function, error)]
     who = f"plugin {names[0]!r}" if names else f"one of the plugins {[impl.plugin_name for impl in hook_impls]}"
-    kind = ValueError if isinstance(error, ValueError) else PluginError
-    named = kind(f"{who} in `{hook_name}`: {'' if kind is ValueError else type(error).__name__ + ': '}{error}")
+    kind = next((kind for kind in (ValueError, TypeError) if isinstance(error, kind)), PluginError)
+    what = f"{type(error).__name__}: {error}" if kind is PluginError else str(error)
+    named = kind(f"{who} in `{hook_name}`: {what}")
     named.__cause__ = error
     outcome.force_exception(named)
 

@@ -47,7 +47,7 @@ def test_a_command_whose_name_is_taken_is_refused() -> None:
 
 def test_a_plugin_that_raises_is_named() -> None:
     def fail(targets: Any) -> None:
-        raise {"type": TypeError, "value": ValueError}[targets]("no such thing")
+        raise {"key": KeyError, "type": TypeError, "value": ValueError}[targets]("no such thing")
 
     wrapper = adversarial_wrapper()
     wrapper.companions.attached = True
@@ -56,7 +56,9 @@ def test_a_plugin_that_raises_is_named() -> None:
         plugged(plugin_of(advbg_foreground=lambda: None), "innocent"),
         plugged(plugin_of(advbg_foreground=fail), "guilty"),
     ):
-        with pytest.raises(PluginError, match=r"plugin 'guilty' in `advbg_foreground`: TypeError: no such thing"):
+        with pytest.raises(PluginError, match=r"plugin 'guilty' in `advbg_foreground`: KeyError: 'no such thing'"):
+            wrapper(images, targets="key")
+        with pytest.raises(TypeError, match=r"plugin 'guilty' in `advbg_foreground`: no such thing"):
             wrapper(images, targets="type")
         with pytest.raises(ValueError, match=r"plugin 'guilty' in `advbg_foreground`: no such thing") as caught:
             wrapper(images, targets="value")
