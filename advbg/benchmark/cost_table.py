@@ -28,10 +28,10 @@ def cost_page(measured: Sequence[dict[str, Any]]) -> str:
     sections = [
         "# What it costs",
         "Measured by `advbg bench`, all kinds of steps in turns in one run. A ratio is that of a step to the plain "
-        "step of the same round: the median and the quartiles over the rounds. Memory is the peak beyond what the process "
-        "had before, in a process of its own. `two passes` makes the max step in a pass of its own, as the authors' "
-        "code does; `RandConv with consistency` shows the model three views of each image; `offline cut and paste` "
-        "needs masks and backgrounds made beforehand.",
+        "step of the same round: the median and the quartiles over the rounds. Memory is the peak beyond what the "
+        "process had before, in a process of its own. `two passes` makes the max step in a pass of its own, as the "
+        "authors' code does; `RandConv with consistency` shows the model three views of each image; `offline cut "
+        "and paste` needs masks and backgrounds made beforehand.",
     ]
     for results in measured:
         settings, machine = results["settings"], results["machine"]
