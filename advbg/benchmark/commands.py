@@ -85,7 +85,7 @@ def bench(
     image_size: Annotated[int, typer.Option(help="Side of the images, in pixels.")] = 128,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     device: Annotated[str, typer.Option(help="Such as `cpu` or `cuda`.")] = "cpu",
-    repeats: Annotated[int, typer.Option(help="Rounds; each times every kind of step once.")] = 9,
+    repeats: Annotated[int, typer.Option(help="Rounds; each times every kind of step once.")] = 5,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for autocast.")] = "float32",
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory layout of model and images.")] = False,
     output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the figures there.")] = None,

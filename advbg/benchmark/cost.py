@@ -24,8 +24,6 @@ from advbg.wrapper import AdversarialBackground
 CLASSES = 10
 # A whole training, of which `Schedule.fractions` says how much belongs to which phase.
 _WHOLE = 100_000
-# Steps timed at a time: as many as lie between two climbs of the default adversary, so that each has its share.
-_TIMED_STEPS = CLIMB_EVERY
 _MEMORY_STEPS = CLIMB_EVERY + 1
 _VIEWS, _KERNELS, _CONSISTENCY = 3, (1, 3, 5, 7), 10.0
 
@@ -85,7 +83,7 @@ def measure_cost(settings: CostSettings, report: Callable[[str], None]) -> dict[
     for round_number in range(settings.repeats):
         report(f"round {round_number + 1} of {settings.repeats}")
         for name, step in steps.items():
-            seconds[name].append(_timed(step, images, targets))
+            seconds[name].append(_timed(step, images, targets, CLIMB_EVERY if name in _UNEVEN else 1))
     del steps
     memory = {}
     for name in KINDS:
@@ -118,13 +116,13 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": round(middle, 4), "low": round(low, 4), "high": round(high, 4)}
 
 
-def _timed(step: Step, images: Tensor, targets: Tensor) -> float:
+def _timed(step: Step, images: Tensor, targets: Tensor, count: int) -> float:
     _synchronize(images.device)
     began = time.perf_counter()
-    for _ in range(_TIMED_STEPS):
+    for _ in range(count):
         step(images, targets)
     _synchronize(images.device)
-    return (time.perf_counter() - began) / _TIMED_STEPS
+    return (time.perf_counter() - began) / count
 
 
 def _synchronize(device: torch.device) -> None:
@@ -244,6 +242,8 @@ KINDS: dict[str, Callable[[CostSettings], Step]] = {
     "RandConv with consistency": _random_convolutions,
     "offline cut and paste": _cut_and_paste,
 }
+# Timed over as many steps as lie from one climb of the default adversary to the next, and the plain step beside them.
+_UNEVEN = ("plain", "adversarial phase", "two passes")
 
 
 def _peak_memory(name: str, settings: CostSettings) -> float | None:
