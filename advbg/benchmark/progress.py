@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from rich.console import Console
@@ -12,6 +12,7 @@ from rich.progress import Progress as ProgressBar
 from advbg.benchmark.training import Progress
 
 
+@runtime_checkable
 class Report(Protocol):
     """What is called after every step."""
 

@@ -151,15 +151,6 @@ def test_a_checkpoint_is_a_plain_models_and_the_companions_lie_beside_it() -> No
         _model(seed=1).load_state_dict(state[name], strict=True)
 
 
-def test_the_ema_is_a_plain_copy_that_follows_the_model() -> None:
-    task = _task()
-    ema = task.setup_ema(decay=0.5)
-    _train(task, _optimizer(task), 4)
-    assert type(ema.module) is type(task.trainable_module)
-    assert _same(ema.module.state_dict(), task.trainable_module.state_dict()) is False
-    assert list(ema.module.state_dict()) == list(task.trainable_module.state_dict())
-
-
 def test_a_plain_checkpoint_starts_the_companions_afresh_and_says_so() -> None:
     plain, task = ClassificationTask(_model(seed=1), verbose=False), _task()
     with pytest.warns(UserWarning, match="saved without adversarial backgrounds"):
@@ -262,6 +253,12 @@ def test_gradient_accumulation_counts_optimiser_steps() -> None:
             optimizer.step()
             optimizer.zero_grad()
     assert task.companions.step_count == 4
+
+
+def test_the_companions_follow_the_task_to_another_device() -> None:
+    task = _task()
+    assert task.companions.device.type == "cpu"
+    assert task.to("meta").companions.device.type == "meta"
 
 
 def test_the_companions_follow_the_task_in_full_precision() -> None:
