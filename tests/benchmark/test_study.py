@@ -19,6 +19,13 @@ from tests.models import tiny_classifier
 SETTINGS = StudySettings(arms=("random", "some climb"), seconds=0.05, batch_size=8, seed=0, bfloat16=False)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _few_test_images():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(study, "_TEST_IMAGES", 16)
+        yield
+
+
 @pytest.fixture(scope="module")
 def digits():
     return load_dataset("digits", data_dir=Path(), train_size=64, seed=0)

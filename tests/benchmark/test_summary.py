@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from advbg import cli
-from advbg.benchmark import campaign, study
+from advbg.benchmark import campaign, evaluation, study
 from advbg.benchmark.summary import read_seeds, spread, write_summary
 
 
@@ -26,6 +26,8 @@ def _tables(monkeypatch, folder: Path, *more: str) -> None:
     arms = {name: study.ARMS[name] for name in ("random", "some climb")}
     monkeypatch.setattr(campaign, "ARMS", arms)
     monkeypatch.setattr(study, "_TIMED_STEPS", 1)
+    monkeypatch.setattr(study, "_TEST_IMAGES", 16)
+    monkeypatch.setattr(evaluation, "NOISE_RATES", (0.0, 0.5))
     arguments = ["tables", "--datasets", "digits", "--seeds", "0,1", "--train-size", "64", "--epochs", "1,1,1"]
     arguments += ["--methods", "baseline,proposal,paper", "--study-seconds", "0.05"]
     arguments += ["--output", str(folder / "runs"), "--published", str(folder / "docs"), *more]

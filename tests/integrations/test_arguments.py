@@ -83,7 +83,7 @@ def test_parsed_values_are_plain_so_that_they_can_be_saved(tmp_path: Path) -> No
         (["--advbg-mask-steps", "-1"], r"`--advbg-mask-steps` \(=-1\) must be 0 or more"),
         (["--advbg-classifier-epochs", "-0.5"], r"`--advbg-classifier-epochs` \(=-0.5\) must be 0 or more"),
         (["--advbg-classifier-epochs", "nan"], r"`--advbg-classifier-epochs` \(=nan\) must be 0 or more"),
-        (["--advbg-classifier-epochs", "9"], r"take 200 steps and the training has 200: pass smaller"),
+        (["--advbg-classifier-epochs", "9.5"], r"take 200 steps and the training has 200: pass smaller"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused_before_training(flags: list[str], message: str) -> None:

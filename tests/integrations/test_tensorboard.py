@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from advbg import Schedule, plugin_manager
+from advbg.backgrounds import GeneratorPopulation
 from advbg.integrations.tensorboard import TensorBoardLogger
 from tests.models import a_batch, tiny_classifier, train
 from tests.plugins import attached
@@ -34,7 +35,8 @@ def test_scalars_and_pictures_of_every_so_many_steps_are_written(tmp_path: Path)
     loss = torch.zeros(())
     images, targets = a_batch()
     with TensorBoardLogger(tmp_path, every=2, shown_images=3):
-        wrapper, optimizer = attached(schedule=Schedule(2, 2), clean_share=0.0)
+        climbing = GeneratorPopulation(3, torch.Generator().manual_seed(0), climb_every=1)
+        wrapper, optimizer = attached(schedule=Schedule(2, 2), clean_share=0.0, background=climbing)
         for _ in range(6):
             loss = nn.functional.cross_entropy(wrapper(images), targets)
             wrapper.companions.report(loss=loss)
