@@ -139,6 +139,8 @@ def publish_run(folder: Path, published: Path, seed: int) -> None:
     results = json.loads((folder / "results.json").read_text())
     for method in results["methods"].values():
         method.pop("checkpoint")  # which names a place on this machine
+    photographs = results["settings"]["photographs"]
+    results["settings"]["photographs"] = photographs and Path(photographs).name
     write_json(target / "results.json", results)
     for figure in _PUBLISHED_FIGURES:
         if seed == 0 and (folder / "proposal" / figure).is_file():

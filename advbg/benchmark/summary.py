@@ -18,6 +18,12 @@ from advbg.benchmark.tables import markdown_table_of, mean_of_six
 _PHASES = ("plain", "classifier", "mask", "adversarial")
 _TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "digits": "Digits"}
 _COMMAND = "advbg tables"
+_STUDY_NOTE = (
+    f"Made by `{_COMMAND}` from `study.json` of each seed. Accuracy in percent, of several seeds the mean ± standard "
+    "deviation. `six`: the mean over the paper's six backgrounds. `mean` and `all`: over the 30 backgrounds to choose by "
+    "and the 30 to report; `all` is the share of images right before every one of them. `above random`: the difference "
+    "of `report: mean` to that of `random` with the same seed, of several seeds ± its standard error."
+)
 
 
 def read_seeds(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -72,7 +78,7 @@ def dataset_page(name: str, runs: Sequence[dict[str, Any]], augmented: Sequence[
     sections.append(_sensitivity_section(runs))
     sections.append("## Backgrounds over training\n\n![Backgrounds of the proposal](backgrounds.png)\n")
     sections.append("## Masks and composites\n\n![Images, masks, composites](composites.png)\n")
-    return "\n".join(sections)
+    return "\n\n".join(section.strip() for section in sections if section)
 
 
 def study_tables(studies: Mapping[str, Sequence[dict[str, Any]]]) -> str:
@@ -81,18 +87,14 @@ def study_tables(studies: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     Args:
         studies: what `study.json` of each seed holds, by data set.
     """
-    sections = ["# The study's tables", f"Made by `{_COMMAND}` from `study.json` of each seed."]
+    sections = ["# The study's tables", _STUDY_NOTE]
     for name, seeds in studies.items():
         settings = seeds[0]["settings"]
         head = ("", "steps", "six", "choose: mean", "choose: all", "report: mean", "report: all", "above random")
         rows = [_study_row(arm, seeds) for arm in settings["arms"]]
         sections += [
             f"## {_TITLES.get(name, name)}",
-            f"{len(seeds)} seeds, {settings['seconds']:g} seconds of training for each; accuracy in percent, mean ± "
-            "standard deviation. `six`: the mean over the paper's six backgrounds. `mean` and `all`: over the 30 "
-            "backgrounds to choose by and the 30 to report; `all` is the share of images right before every one of "
-            "them. `above random`: the difference of `report: mean` to that of `random` with the same seed, ± its "
-            "standard error.",
+            f"Of {_seeds(seeds)}; each was trained for {settings['seconds']:g} seconds.",
             markdown_table_of(head, rows),
         ]
     described = [(f"`{name}`", arm.description) for name, arm in ARMS.items()]
@@ -107,7 +109,8 @@ def _study_row(arm: str, seeds: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     for part in ("choose", "report"):
         cells += [spread(each[part][kind] for each in arms) for kind in ("mean", "all")]
     steps = f"{statistics.mean(each['steps'] for each in arms):.0f}"
-    return (f"`{arm}`", steps, *cells, f"{statistics.mean(above):+.2f} ± {error:.2f}" if arm != "random" else "")
+    difference = f"{statistics.mean(above):+.2f}" + (f" ± {error:.2f}" if len(above) > 1 else "")
+    return (f"`{arm}`", steps, *cells, difference if arm != "random" else "")
 
 
 def spread(values: Iterable[float], digits: int = 1) -> str:
@@ -120,9 +123,9 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 def _provenance(runs: Sequence[dict[str, Any]]) -> str:
     run, settings = runs[0], runs[0]["settings"]
     machine, versions = run["machine"], run["versions"]
-    epochs = ", ".join(str(count) for count in settings["epochs"])
+    epochs = " + ".join(str(count) for count in settings["epochs"])
     return (
-        f"Made by `{_COMMAND}` from `seed-*/results.json`: {run['train_size']} training images, {len(runs)} seeds, "
+        f"Made by `{_COMMAND}` from `seed-*/results.json`: {run['train_size']} training images, {_seeds(runs)}, "
         f"{epochs} epochs of the classifier, mask and adversarial phase (every row takes as many steps), batches of "
         f"{settings['batch_size']}, {settings['precision']}; {machine['processor']}, {machine['threads']} of "
         f"{machine['cores']} cores, torch {versions['torch']}, Python {versions['python']}.\n"
@@ -135,7 +138,8 @@ def _accuracy_section(name: str, runs: Sequence[dict[str, Any]]) -> str:
     ]
     rows += [(f"*paper: {method}*", *_accuracy_cells([row])) for method, row in paper_results(name).items()]
     table = markdown_table_of(("", *COLUMNS, "mean of six"), rows)
-    return f"## Accuracy\n\nIn percent, mean ± standard deviation.\n\n{table}\n\n![Accuracy](accuracy.png)\n"
+    note = "In percent; of several seeds the mean ± standard deviation."
+    return f"## Accuracy\n\n{note}\n\n{table}\n\n![Accuracy](accuracy.png)"
 
 
 def _accuracy_cells(accuracies: Sequence[dict[str, float]]) -> tuple[str, ...]:
@@ -176,8 +180,7 @@ def _augmentation_section(runs: Sequence[dict[str, Any]], augmented: Sequence[di
             accuracies = [run["methods"][method]["accuracy"] for run in kind if method in run["methods"]]
             rows.append((method, label, *_accuracy_cells(accuracies)))
     table = markdown_table_of(("", "augmentation", *COLUMNS, "mean of six"), rows)
-    seeds = f"{len(augmented)} seed{'s' if len(augmented) > 1 else ''} with it"
-    return f"## With the paper's augmentation\n\n{seeds}.\n\n{table}\n"
+    return f"## With the paper's augmentation\n\n{_seeds(augmented)} with it.\n\n{table}\n"
 
 
 def _sensitivity_section(runs: Sequence[dict[str, Any]]) -> str:
@@ -191,6 +194,10 @@ def _sensitivity_section(runs: Sequence[dict[str, Any]]) -> str:
     ]
     table = markdown_table_of(("noise rate", *methods), rows)
     return f"## Sensitivity to noise\n\n{table}\n\n![Accuracy against the noise rate](sensitivity.png)\n"
+
+
+def _seeds(runs: Sequence[dict[str, Any]]) -> str:
+    return f"{len(runs)} seeds" if len(runs) > 1 else "one seed"
 
 
 def _methods(runs: Sequence[dict[str, Any]]) -> list[str]:
