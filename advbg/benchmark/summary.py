@@ -19,10 +19,11 @@ _PHASES = ("plain", "classifier", "mask", "adversarial")
 _TITLES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST", "digits": "Digits"}
 _COMMAND = "advbg tables"
 _STUDY_NOTE = (
-    f"Made by `{_COMMAND}` from `study.json` of each seed. Accuracy in percent, of several seeds the mean ± standard "
-    "deviation. `six`: the mean over the paper's six backgrounds. `mean` and `all`: over the 30 backgrounds to choose "
-    "by and the 30 to report; `all` is the share of images right before every one of them. `above random`: the difference "
-    "of `report: mean` to that of `random` with the same seed, of several seeds ± its standard error."
+    f"Made by `{_COMMAND}` from `study.json` of each seed. Accuracy in percent, of several seeds the mean "
+    "± standard deviation. `six`: the mean over the paper's six backgrounds. `mean` and `all`: over the "
+    "30 backgrounds to choose by and the 30 to report; `all` is the share of images right before every "
+    "one of them. `above random`: the difference of `report: mean` to that of `random` with the same "
+    "seed, of several seeds ± its standard error."
 )
 
 
