@@ -147,6 +147,39 @@ def test_evaluate_gives_a_row_for_each_image_and_their_mean(
     assert f"{printed['mean']:.1f}" in table
 
 
+def test_masks_are_rated_as_the_run_rated_them(
+    finished_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    companions = finished_run / "proposal" / "companions.pt"
+    assert _run(monkeypatch, "masks", companions, "--dataset", "digits") == 0
+    rated = json.loads(capsys.readouterr().out)
+    assert rated.pop("dataset") == "digits"
+    measured = json.loads((finished_run / "results.json").read_text())["methods"]["proposal"]["mask"]
+    assert rated == pytest.approx(measured)
+
+
+def test_photographs_are_a_row_where_their_folder_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    Image.fromarray(np.full((40, 40), 200, dtype=np.uint8)).save(tmp_path / "photographs" / "grey.png")
+    run = [
+        "reproduce",
+        "--train-size",
+        40,
+        "--epochs",
+        "0,1,1",
+        "--methods",
+        "photographs",
+        "--output",
+        tmp_path / "run",
+    ]
+    assert _run(monkeypatch, *run) == 2
+    assert "`photographs` (=None) must be a folder" in capsys.readouterr().err
+    assert _run(monkeypatch, *run, "--photographs", tmp_path / "photographs") == 0
+    assert list(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == ["photographs"]
+
+
 def test_preview_draws_images_masks_and_composites(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

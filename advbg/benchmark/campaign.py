@@ -11,7 +11,7 @@ from advbg.benchmark.datasets import load_dataset
 from advbg.benchmark.files import write_json
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS
 from advbg.benchmark.progress import Report
-from advbg.benchmark.reproduce import Settings, open_run, reproduce
+from advbg.benchmark.reproduce import DEFAULT_EPOCHS, Settings, open_run, reproduce
 from advbg.benchmark.study import StudySettings, run_study
 from advbg.benchmark.study_arms import ARMS
 from advbg.benchmark.training import Progress
@@ -39,6 +39,10 @@ class Campaign:
         augmentation: whether baseline and proposal are also trained with the paper's augmentation.
         train_size: training images, or None for all of them.
         photographs: folder for the row `photographs`, which is left out without.
+
+    Raises:
+        NotADirectoryError: where `photographs` is no folder.
+        ValueError: where an argument is out of range; the message names it.
     """
 
     datasets: tuple[str, ...]
@@ -51,6 +55,19 @@ class Campaign:
     augmentation: bool
     train_size: int | None
     photographs: Path | None
+
+    def __post_init__(self) -> None:
+        if not self.datasets or not self.seeds:
+            raise ValueError(f"`datasets` (={self.datasets}) and `seeds` (={self.seeds}) must have one at least")
+        if self.study_seconds < 0:
+            raise ValueError(f"`study_seconds` (={self.study_seconds}) must be 0 or more")
+        for dataset in self.datasets:
+            if dataset not in DEFAULT_EPOCHS:
+                raise ValueError(
+                    f"`datasets` (={','.join(self.datasets)!r}) must be some of {', '.join(DEFAULT_EPOCHS)}"
+                )
+            for seed in self.seeds:
+                self.settings(dataset, seed, augmentation=False)
 
     def settings(self, dataset: str, seed: int, *, augmentation: bool) -> Settings:
         """Settings of one run."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from advbg.backgrounds.photographs import list_images
 from advbg.benchmark import figures
 from advbg.benchmark.checkpoints import save_classifier
 from advbg.benchmark.datasets import ImageDataset
@@ -59,6 +60,7 @@ class Settings:
         photographs: folder for the row `photographs`, or None without that row.
 
     Raises:
+        NotADirectoryError: where `photographs` is no folder.
         ValueError: where an argument is out of range; the message names it.
     """
 
@@ -89,6 +91,8 @@ class Settings:
             raise ValueError(
                 f"`photographs` (={self.photographs!r}) must be a folder if `methods` has photographs, and only then"
             )
+        if self.photographs is not None:
+            list_images(self.photographs)
 
     @property
     def recipe(self) -> Recipe:

@@ -105,3 +105,25 @@ def test_the_committed_pages_are_those_of_the_committed_results(tmp_path):
         target.write_bytes(file.read_bytes())
     for page in write_summary(tmp_path):
         assert page.read_text() == (committed / page.relative_to(tmp_path)).read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--datasets letters", "`datasets` (='letters') must be some of"),
+        ("--seeds one", "one"),
+        ("--seeds -1", "`seed` (=-1)"),
+        ("--methods nothing", "`methods` (='nothing')"),
+        ("--study-seconds -1", "`study_seconds` (=-1.0)"),
+        ("--photographs nowhere", "is not a directory"),
+        ("--epochs 1,2", "`epochs` (='1,2')"),
+    ],
+)
+def test_tables_that_cannot_be_made_are_refused_before_any_work(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["advbg", "tables", *arguments.split()])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""`examples/ddp_train.py` on two processes, killed with SIGKILL in each phase."""
+"""`examples/ddp_train.py` on two processes, killed with SIGKILL in each phase, and on another number of processes."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from tests.compatibility import killed_run
 from tests.compatibility.torchrun import torchrun
 
-# 9 steps of the classifier, 3 of the masks, 18 before adversarial backgrounds.
+# 9 steps of the classifier, 2 of the masks, 19 before adversarial backgrounds.
 _OPTIONS = ("--model=test_resnet", "--image-size=16", "--batch-size=8", "--steps=30", "--save-every=2")
 
 
@@ -26,7 +26,7 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return _weights(folder)
 
 
-@pytest.mark.parametrize(("phase", "step"), [("classifier", 6), ("mask", 12), ("adversarial", 20)])
+@pytest.mark.parametrize(("phase", "step"), [("classifier", 6), ("mask", 11), ("adversarial", 20)])
 def test_a_killed_run_goes_on_from_its_last_save_and_ends_with_the_same_weights(
     unbroken: dict[str, Any], tmp_path: Path, phase: str, step: int
 ) -> None:
@@ -42,3 +42,15 @@ def test_a_killed_run_goes_on_from_its_last_save_and_ends_with_the_same_weights(
     weights = _weights(tmp_path)
     assert weights.keys() == unbroken.keys()
     assert all(torch.equal(weights[name], unbroken[name]) for name in weights)
+
+
+def test_a_checkpoint_of_two_processes_goes_on_with_one_and_that_of_one_with_two(tmp_path: Path) -> None:
+    for processes, steps in ((2, 4), (1, 6), (2, 8)):
+        options = [option for option in _OPTIONS if not option.startswith("--steps")]
+        done = torchrun(killed_run.EXAMPLE, *options, f"--steps={steps}", f"--output={tmp_path}", processes=processes)
+        assert done.returncode == 0, done.stderr
+        assert f"step {steps} on {processes} processes, adversarial phase" in done.stdout
+        saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        assert (saved["step"], len(saved["companions"])) == (steps, processes)
+    streams = [companions["_extra_state"]["generator"] for companions in saved["companions"]]
+    assert not torch.equal(*streams)
