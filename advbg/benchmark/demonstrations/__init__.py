@@ -1,0 +1,1 @@
+"""What the method is worth beyond classification: measured demonstrations of other tasks."""
