@@ -1,0 +1,1 @@
+"""Measured demonstrations of the tasks besides classification."""
