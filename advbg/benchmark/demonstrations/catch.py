@@ -15,21 +15,21 @@ SIZE = 32
 ACTIONS = 3
 
 _PADDLE_ROW = SIZE - 3
-_FIRST_BALL_ROW = 2
+_FIRST_BALL_ROW = 3
 _BALL_STEP, _PADDLE_STEP = 3, 4
 # The largest distance in columns between ball and paddle at which the ball is caught.
-_REACH = 4
+_REACH = 5
 _RIM = 2
-_BALL = np.pad(disk(2), _RIM)
-_PADDLE = np.pad(np.ones((3, 7), dtype=np.uint8), _RIM)
+_BALL = np.pad(disk(3), _RIM)
+_PADDLE = np.pad(np.ones((4, 9), dtype=np.uint8), _RIM)
 _BALL_WITH_RIM, _PADDLE_WITH_RIM = (
     binary_dilation(picture, disk(_RIM)).astype(np.uint8) for picture in (_BALL, _PADDLE)
 )
 # Around the picture, for what is partly outside.
-_MARGIN = 8
+_MARGIN = 10
 
 
-class Catch(gymnasium.Env[np.ndarray, int]):
+class Catch(gymnasium.Env[np.ndarray, np.int64]):
     """Balls fall one after the other at random columns; a return is the share of them that the paddle catches.
 
     Observations are grey pixels of shape (1, 32, 32), uint8: a white ball and a white paddle, each with a black rim of
@@ -80,7 +80,7 @@ class Catch(gymnasium.Env[np.ndarray, int]):
         self._throw()
         return self._observe()
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move the paddle, then the ball; the reward is 1 / `balls` for one that is caught."""
         self._paddle = int(np.clip(self._paddle + _PADDLE_STEP * (int(action) - 1), 0, SIZE - 1))
         self._row += _BALL_STEP

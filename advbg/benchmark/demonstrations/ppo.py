@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from advbg.compositing import CompositeParameters
@@ -62,7 +62,8 @@ class Rollout:
 
     Attributes:
         observations: pixels in [0, 1], before their own scene.
-        masks: where the simulator's objects are.
+        masks: what the wrapper takes for the objects; they stay as they are in the adversarial phase, so that the
+            update need not find them again. None before that phase.
         actions: that were taken.
         log_probs: of these actions, when they were taken.
         values: as the agent saw them then.
@@ -72,7 +73,7 @@ class Rollout:
     """
 
     observations: Float[Tensor, "steps environments channel height width"]
-    masks: Bool[Tensor, "steps environments height width"]
+    masks: Float[Tensor, "steps environments 1 height width"] | None
     actions: Int[Tensor, "steps environments"]
     log_probs: Float[Tensor, "steps environments"]
     values: Float[Tensor, "steps environments"]
@@ -95,29 +96,31 @@ def collect(forward: nn.Module, environments: VectorEnv, generator: torch.Genera
 
     Args:
         forward: the agent, or the wrapper around it, which draws backgrounds once for each environment.
-        environments: with automatic resets disabled, and `mask` in their `info`.
+        environments: with automatic resets disabled.
         generator: seeds the episodes and draws the actions.
     """
-    seed = int(torch.randint(2**31 - 1, (), generator=generator))
-    pixels, info = environments.reset(seed=seed)
-    params = None
-    if isinstance(forward, AdversarialBackground) and forward.phase == "adversarial":
-        params = forward.companions.draw(as_images(pixels))
-    replay = {"params": params.detach()} if params is not None else {}
-    steps: list[tuple[Tensor, ...]] = []
+    pixels, _ = environments.reset(seed=int(torch.randint(2**31 - 1, (), generator=generator)))
+    wrapper = forward if isinstance(forward, AdversarialBackground) and forward.phase == "adversarial" else None
+    params = wrapper.companions.draw(as_images(pixels)) if wrapper is not None else None
+    steps: list[dict[str, Tensor]] = []
     done = torch.zeros(environments.num_envs, dtype=torch.bool)
     while not done.all():
-        observations, masks = as_images(pixels), torch.from_numpy(info["mask"])
+        step = {"observations": as_images(pixels)}
+        replay = {}
+        if wrapper is not None and params is not None:
+            step["masks"] = wrapper.companions.foreground(step["observations"])
+            replay = {"mask": step["masks"], "params": params.detach()}
         with torch.no_grad():
-            logits, values = forward(observations, **replay)
+            logits, step["values"] = forward(step["observations"], **replay)
         log_probs = logits.log_softmax(dim=1)
         actions = torch.multinomial(log_probs.exp(), 1, generator=generator)
-        pixels, rewards, terminated, _, info = environments.step(actions[:, 0].numpy())
+        pixels, rewards, terminated, _, _ = environments.step(actions[:, 0].numpy())
         done = torch.from_numpy(terminated)
-        taken = log_probs.gather(1, actions)[:, 0]
-        steps.append((observations, masks, actions[:, 0], taken, values, torch.from_numpy(rewards).float()))
-    observations, masks, actions, log_probs, values, rewards = (torch.stack(parts) for parts in zip(*steps, strict=True))
-    return Rollout(observations, masks, actions, log_probs, values, rewards, params)
+        step["rewards"] = torch.from_numpy(rewards).float()
+        step["actions"], step["log_probs"] = actions[:, 0], log_probs.gather(1, actions)[:, 0]
+        steps.append(step)
+    stacked = {name: torch.stack([step[name] for step in steps]) for name in steps[0]}
+    return Rollout(**{"masks": None} | stacked, params=params)  # pyright: ignore[reportArgumentType]
 
 
 def advantages_of(rollout: Rollout) -> Float[Tensor, "steps environments"]:
@@ -161,12 +164,12 @@ def update(
     goals = (advantages + rollout.values).flatten()
     advantages = ((advantages - advantages.mean()) / (advantages.std() + 1e-8)).flatten()
     observations, actions = rollout.observations.flatten(0, 1), rollout.actions.flatten()
-    log_probs, params = rollout.log_probs.flatten(), rollout.params
+    log_probs, masks, params = rollout.log_probs.flatten(), rollout.masks, rollout.params
     loss = torch.zeros(())
     for batch in batches:
         replay = {}
-        if params is not None:
-            replay = {"params": params[batch % rollout.actions.shape[1]]}
+        if masks is not None and params is not None:
+            replay = {"mask": masks.flatten(0, 1)[batch], "params": params[batch % rollout.actions.shape[1]]}
             params = params.detach()
         logits, values = forward(observations[batch], **replay)
         policy = torch.distributions.Categorical(logits=logits, validate_args=False)
