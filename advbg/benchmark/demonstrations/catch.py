@@ -12,7 +12,7 @@ except ImportError as error:
     raise ImportError("the game `Catch` needs Gymnasium: pip install advbg[demonstrations]") from error
 
 SIZE = 32
-ACTIONS = 3
+LEFT, STAY, RIGHT = ACTIONS = range(3)
 
 _PADDLE_ROW = SIZE - 3
 _FIRST_BALL_ROW = 3
@@ -34,7 +34,7 @@ class Catch(gymnasium.Env[np.ndarray, np.int64]):
 
     Observations are grey pixels of shape (1, 32, 32), uint8: a white ball and a white paddle, each with a black rim of
     2 pixels, so that they can be seen before any scene. One picture tells all, since the balls fall straight. Actions
-    are 0 (left), 1 (stay) and 2 (right). `info["mask"]` says where ball and paddle are with their rims, as bool of
+    are `LEFT` (0), `STAY` (1) and `RIGHT` (2). `info["mask"]` says where ball and paddle are with their rims, as bool of
     shape (32, 32): all other pixels are the scene's.
 
     Args:
@@ -58,7 +58,7 @@ class Catch(gymnasium.Env[np.ndarray, np.int64]):
             raise ValueError(f"`balls` (={balls}) must be 1 or more")
         self.balls = balls
         self.observation_space = gymnasium.spaces.Box(0, 255, (1, SIZE, SIZE), np.uint8)
-        self.action_space = gymnasium.spaces.Discrete(ACTIONS)
+        self.action_space = gymnasium.spaces.Discrete(len(ACTIONS))
         self.set_scene(scene)
 
     def set_scene(self, scene: np.ndarray | None) -> None:
@@ -82,7 +82,7 @@ class Catch(gymnasium.Env[np.ndarray, np.int64]):
 
     def step(self, action: np.int64 | int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Move the paddle, then the ball; the reward is 1 / `balls` for one that is caught."""
-        self._paddle = int(np.clip(self._paddle + _PADDLE_STEP * (int(action) - 1), 0, SIZE - 1))
+        self._paddle = int(np.clip(self._paddle + _PADDLE_STEP * (int(action) - STAY), 0, SIZE - 1))
         self._row += _BALL_STEP
         reward = 0.0
         if self._row >= _PADDLE_ROW - 2:

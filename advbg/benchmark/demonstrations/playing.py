@@ -5,8 +5,10 @@ from functools import partial
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from jaxtyping import Float
+from torch import Tensor
 
-from advbg.benchmark.demonstrations.catch import SIZE, Catch
+from advbg.benchmark.demonstrations.catch import SIZE, STAY, Catch
 from advbg.benchmark.demonstrations.ppo import Agent, as_images
 from advbg.benchmark.held_out import make_held_out
 from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS
@@ -52,3 +54,20 @@ def mean_return(agent: Agent, episodes: int, balls: int, scene: np.ndarray | Non
         pixels, rewards, done, _, _ = environments.step(actions)
         total += rewards
     return float(total.mean())
+
+
+def watch(scenes: list[np.ndarray | None], seed: int) -> Float[Tensor, "scenes 1 32 32"]:
+    """Take one picture before each scene, the ball a step lower in each; the same games for the same seed.
+
+    Args:
+        scenes: as `Catch` takes them.
+        seed: of the first game; those that follow have the seeds that follow.
+    """
+    pictures = []
+    for index, scene in enumerate(scenes):
+        game = Catch(balls=len(scenes), scene=scene)
+        picture, _ = game.reset(seed=seed + index)
+        for _ in range(index):
+            picture, *_ = game.step(STAY)
+        pictures.append(picture)
+    return as_images(np.stack(pictures))

@@ -46,7 +46,7 @@ class Training:
         self.steps_per_update = recipe.epochs * -(-rollout // recipe.batch_size)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.agent = Agent(1, ACTIONS)
+            self.agent = Agent(1, len(ACTIONS))
         self.wrapper: AdversarialBackground | None = None
         if method == "proposal":
             classifier, mask, _ = (count * self.steps_per_update for count in recipe.updates)
