@@ -7,10 +7,9 @@ import torch
 
 pytest.importorskip("gymnasium")
 
-from advbg import AdversarialBackground, Schedule  # noqa: E402
-from advbg.benchmark.demonstrations import reinforcement_training  # noqa: E402
-from advbg.benchmark.demonstrations.playing import make_environments, mean_return  # noqa: E402
-from advbg.benchmark.demonstrations.ppo import (  # noqa: E402
+from advbg import AdversarialBackground, Schedule
+from advbg.benchmark.demonstrations.playing import make_environments, mean_return
+from advbg.benchmark.demonstrations.ppo import (
     DISCOUNT,
     GAE_DECAY,
     Agent,
@@ -20,11 +19,11 @@ from advbg.benchmark.demonstrations.ppo import (  # noqa: E402
     minibatches,
     update,
 )
-from advbg.benchmark.demonstrations.reinforcement import Reinforcement  # noqa: E402
-from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations  # noqa: E402
-from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe  # noqa: E402
-from advbg.benchmark.demonstrations.reinforcement_training import Training  # noqa: E402
-from advbg.benchmark.training_state import DamagedStateError  # noqa: E402
+from advbg.benchmark.demonstrations.reinforcement import Reinforcement
+from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations
+from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
+from advbg.benchmark.demonstrations.reinforcement_training import Training
+from advbg.benchmark.training_state import DamagedStateError
 
 RECIPE = Recipe(
     updates=(1, 1, 2),
@@ -66,6 +65,8 @@ def _adversarial_wrapper(**options):
 def test_the_ratio_is_one_before_the_first_step_of_an_update(background):
     wrapper, _ = _adversarial_wrapper(background=background)
     rollout = collect(wrapper, make_environments(6, 1), torch.Generator().manual_seed(0))
+    assert rollout.params is not None
+    assert rollout.masks is not None
     assert rollout.params.composited.any()
     for batch in minibatches(rollout, 1, 10, torch.Generator().manual_seed(1)):
         observations, masks = rollout.observations.flatten(0, 1)[batch], rollout.masks.flatten(0, 1)[batch]
@@ -134,14 +135,14 @@ def test_the_same_seed_trains_the_same_agent(method, tmp_path):
 def test_a_resumed_training_goes_on_bit_for_bit(method, stop, tmp_path, monkeypatch):
     whole = _train(method, tmp_path / "whole.pt")
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def interrupt(progress):
         if progress.step == stop * whole.steps_per_update:
-            raise Stopped
+            raise StoppedError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         Training(method, 0, RECIPE).run(tmp_path / "state.pt", interrupt)
     steps = []
     resumed = Training(method, 0, RECIPE)

@@ -34,8 +34,8 @@ class Catch(gymnasium.Env[np.ndarray, np.int64]):
 
     Observations are grey pixels of shape (1, 32, 32), uint8: a white ball and a white paddle, each with a black rim of
     2 pixels, so that they can be seen before any scene. One picture tells all, since the balls fall straight. Actions
-    are `LEFT` (0), `STAY` (1) and `RIGHT` (2). `info["mask"]` says where ball and paddle are with their rims, as bool of
-    shape (32, 32): all other pixels are the scene's.
+    are `LEFT` (0), `STAY` (1) and `RIGHT` (2). `info["mask"]` says where ball and paddle are with their rims, as bool
+    of shape (32, 32): all other pixels are the scene's.
 
     Args:
         balls: in an episode.
