@@ -1,6 +1,8 @@
 """PPO with replayed backgrounds, and the demonstration made of it."""
 
+import runpy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -190,3 +192,13 @@ def test_the_figure_is_drawn(tmp_path):
     wrapper.companions.build(torch.zeros(1, 1, 32, 32))
     draw_observations(wrapper.companions, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_the_example_trains_and_saves_a_plain_agent(tmp_path, capsys):
+    arguments = ["--environments", "2", "--balls", "1", "--updates", "1", "1", "1", "--batch-size", "9"]
+    script = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "reinforcement_train.py"))
+    script["main"]([*arguments, "--output", str(tmp_path / "run")])
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[1].split(":")[0].strip() for line in printed[:3]] == ["mask", "adversarial", "adversarial"]
+    assert printed[3].startswith("before a photograph: ")
+    Agent(1, 3).load_state_dict(torch.load(tmp_path / "run" / "agent.pt", weights_only=True))

@@ -55,6 +55,8 @@ class Training:
             )
         self.forward = self.wrapper or self.agent
         self.optimizer = torch.optim.Adam(self.forward.parameters(), lr=recipe.learning_rate, fused=True)
+        # Down to 0 in a straight line, as is usual for PPO: the end of a training does not hang on its last rollouts.
+        self.scheduler = torch.optim.lr_scheduler.PolynomialLR(self.optimizer, total_iters=sum(recipe.updates))
         if self.wrapper is not None:
             self.wrapper.attach(self.optimizer)
         self.generator = torch.Generator().manual_seed(seed)
@@ -78,6 +80,7 @@ class Training:
             rollout = collect(self.forward, self.environments, self.generator)
             batches = minibatches(rollout, recipe.epochs, recipe.batch_size, self.generator)
             loss = update(self.forward, self.optimizer, rollout, batches)
+            self.scheduler.step()
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - began
             self.updates_done = done
             if done % recipe.save_every == 0 or done == total:
@@ -127,5 +130,5 @@ class Training:
             ) from error
 
     def _parts(self) -> dict[str, Any]:
-        parts: dict[str, Any] = {"agent": self.agent, "optimizer": self.optimizer}
+        parts: dict[str, Any] = {"agent": self.agent, "optimizer": self.optimizer, "scheduler": self.scheduler}
         return parts | ({"companions": self.wrapper.companions} if self.wrapper is not None else {})
