@@ -134,7 +134,7 @@ def test_the_same_seed_trains_the_same_agent(method, tmp_path):
 
 @pytest.mark.parametrize("method", ["baseline", "proposal"])
 @pytest.mark.parametrize("stop", [1, 2, 3])
-def test_a_resumed_training_goes_on_bit_for_bit(method, stop, tmp_path, monkeypatch):
+def test_a_resumed_training_goes_on_bit_for_bit(method, stop, tmp_path):
     whole = _train(method, tmp_path / "whole.pt")
 
     class StoppedError(Exception):
@@ -154,15 +154,23 @@ def test_a_resumed_training_goes_on_bit_for_bit(method, stop, tmp_path, monkeypa
     assert torch.equal(whole.generator.get_state(), resumed.generator.get_state())
 
 
-def test_a_damaged_state_and_one_of_another_method_are_refused(tmp_path):
-    _train("baseline", tmp_path / "baseline.pt")
-    (tmp_path / "damaged.pt").write_bytes(b"nothing")
-    for file in ("baseline.pt", "damaged.pt"):
-        with pytest.raises(DamagedStateError, match=file):
-            _train("proposal", tmp_path / file)
+@pytest.mark.parametrize(
+    ("method", "seed", "recipe"),
+    [("proposal", 0, RECIPE), ("baseline", 1, RECIPE), ("baseline", 0, replace(RECIPE, batch_size=15))],
+)
+def test_a_state_of_another_row_is_refused(method, seed, recipe, tmp_path):
+    _train("baseline", tmp_path / "state.pt")
+    with pytest.raises(DamagedStateError, match=r"state\.pt is damaged or of another run"):
+        _train(method, tmp_path / "state.pt", seed, recipe)
 
 
-def test_the_demonstration_says_what_it_measured(tmp_path, monkeypatch):
+def test_a_damaged_state_is_refused(tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"nothing")
+    with pytest.raises(DamagedStateError, match=r"state\.pt is damaged"):
+        _train("baseline", tmp_path / "state.pt")
+
+
+def test_the_demonstration_says_what_it_measured(tmp_path):
     reports = []
     demonstration = Reinforcement(RECIPE)
     assert (demonstration.name, demonstration.measure, demonstration.higher_is_better) == (

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class Training:
     def __init__(self, method: str, seed: int, recipe: Recipe) -> None:
         if method not in METHODS:
             raise ValueError(f"`method` (={method!r}) must be one of {', '.join(METHODS)}")
-        self.method, self.recipe = method, recipe
+        self.method, self.seed, self.recipe = method, seed, recipe
         rollout = recipe.environments * recipe.balls * Catch.steps_per_ball
         self.steps_per_update = recipe.epochs * -(-rollout // recipe.batch_size)
         with torch.random.fork_rng(devices=[]):
@@ -101,7 +102,7 @@ class Training:
     def save(self, file: Path) -> None:
         """Write the state after an update; episodes begin anew with every rollout, so the games have none."""
         state = {
-            "method": self.method,
+            "row": self._row(),
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
             "generator": self.generator.get_state(),
             "seconds": self.seconds,
@@ -118,8 +119,8 @@ class Training:
         """
         try:
             state = torch.load(file, weights_only=True)
-            if state["method"] != self.method:
-                raise ValueError(f"it is of the method {state['method']!r}")
+            if state["row"] != self._row():
+                raise ValueError(f"it is of {state['row']}, expected {self._row()}")
             for name, part in self._parts().items():
                 part.load_state_dict(state["parts"][name])
             self.generator.set_state(state["generator"])
@@ -128,6 +129,9 @@ class Training:
             raise DamagedStateError(
                 f"{file} is damaged or of another run: remove it to train this row again"
             ) from error
+
+    def _row(self) -> dict[str, Any]:
+        return {"method": self.method, "seed": self.seed} | asdict(self.recipe)
 
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"agent": self.agent, "optimizer": self.optimizer, "scheduler": self.scheduler}
