@@ -78,6 +78,18 @@ def test_the_ratio_is_one_before_the_first_step_of_an_update(background):
         torch.testing.assert_close(values, rollout.values.flatten()[batch])
 
 
+def test_the_agent_sees_the_same_composites_in_rollout_and_update():
+    wrapper, optimizer = _adversarial_wrapper(background="adversarial")
+    seen = []
+    wrapper.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().clone()))
+    rollout = collect(wrapper, make_environments(6, 1), torch.Generator().manual_seed(0))
+    in_rollout = torch.cat(seen)
+    seen.clear()
+    order = torch.randperm(len(in_rollout), generator=torch.Generator().manual_seed(1))
+    update(wrapper, optimizer, rollout, iter(order.split(13)))
+    assert torch.equal(torch.cat(seen), in_rollout[order])
+
+
 def test_backgrounds_climb_once_in_an_update():
     wrapper, optimizer = _adversarial_wrapper(background="adversarial")
     generator = torch.Generator().manual_seed(0)
