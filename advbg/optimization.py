@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from advbg.backgrounds import Mixture
+
 _GRADIENT_NORM = 1.0
 
 
@@ -19,8 +21,15 @@ def trainable_parameters(part: object) -> list[nn.Parameter]:
 
 def make_optimizer(part: object) -> torch.optim.Optimizer | None:
     """Adam at the part's own `learning_rate` (1e-3 where it has none), or None where nothing learns."""
+    groups = _parameter_groups(part)
+    return torch.optim.Adam(groups, fused=True) if groups else None
+
+
+def _parameter_groups(part: object) -> list[dict[str, Any]]:
+    if isinstance(part, Mixture):
+        return [group for source in part.sources for group in _parameter_groups(source)]
     parameters = trainable_parameters(part)
-    return torch.optim.Adam(parameters, lr=getattr(part, "learning_rate", 1e-3), fused=True) if parameters else None
+    return [{"params": parameters, "lr": getattr(part, "learning_rate", 1e-3)}] if parameters else []
 
 
 def accumulate(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from advbg.backgrounds import BackgroundSource, make_source, source_names
+from advbg.backgrounds import Background, BackgroundSource, background_name, check_background, make_source
 from advbg.hooks import left_out, task_names
 from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask_generator, make_mask_generator
 from advbg.schedule import Schedule
@@ -26,7 +26,7 @@ class Options:
     mask_objective: MaskObjective = field(default_factory=SufficiencyNecessity)
     binarization: Binarization = "otsu"
     halo: float = 1 / 16
-    background: str | BackgroundSource = "adversarial"
+    background: Background = "adversarial"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -35,13 +35,7 @@ class Options:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
         if self.task not in task_names():
             raise ValueError(f"`task` (={self.task!r}) must be one of {', '.join(task_names())}{left_out()}")
-        if isinstance(self.background, str) and self.background not in source_names():
-            raise ValueError(
-                f"`background` (={self.background!r}) must be one of {', '.join(source_names())}, or a source of your "
-                f"own{left_out()}"
-            )
-        if not isinstance(self.background, str) and not isinstance(self.background, BackgroundSource):
-            raise TypeError(f"`background` (={self.background!r}) must have a method `sample(count, shape, generator)`")
+        check_background(self.background)
         if self.binarization not in get_args(Binarization):
             raise ValueError(
                 f"`binarization` (={self.binarization!r}) must be one of {', '.join(get_args(Binarization))}"
@@ -65,16 +59,14 @@ class Options:
             # `torch.manual_seed` would seed the GPUs' streams as well.
             torch.default_generator.manual_seed(self.seed)
             mask_generator = make_mask_generator(self.mask_generator, shape)
-            source = self.background
-            if isinstance(source, str):
-                source = make_source(source, shape, torch.Generator().manual_seed(self.seed + rank))
+            source = make_source(self.background, shape, torch.Generator().manual_seed(self.seed + rank))
         return mask_generator, source
 
     def names(self) -> dict[str, str | float]:
         """What a saved state says about the parts: their names, or the class of a part of one's own."""
         return {
-            "mask_generator": _name(self.mask_generator),
-            "background": _name(self.background),
+            "mask_generator": _mask_generator_name(self.mask_generator),
+            "background": background_name(self.background),
             "binarization": self.binarization,
             "halo": self.halo,
             "clean_share": self.clean_share,
@@ -97,5 +89,5 @@ class Options:
                 )
 
 
-def _name(part: object) -> str:
+def _mask_generator_name(part: str | Callable[[Tensor], Tensor]) -> str:
     return part if isinstance(part, str) else getattr(part, "__qualname__", type(part).__qualname__)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from advbg.attachment import Attachment, device_of
-from advbg.backgrounds import BackgroundSource
+from advbg.backgrounds import Background
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
 from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity
@@ -40,7 +40,8 @@ class AdversarialBackground(nn.Module):
         halo: masks are widened by a random margin of up to this share of the shorter side, in [0, 1], so that the
             width of a cut-out is no cue.
         background: `adversarial`, `random`, `paper`, `noise`, `black` or a `BackgroundSource` such as
-            `Photographs(folder)`.
+            `Photographs(folder)`; or pairs of these and weights, `[("adversarial", 2), (Photographs(folder), 1)]`, of
+            which each image gets one.
         seed: of the companions' own random stream; the global one is never touched.
 
     Raises:
@@ -63,7 +64,7 @@ class AdversarialBackground(nn.Module):
         mask_objective: MaskObjective | None = None,
         binarization: Binarization = "otsu",
         halo: float = 1 / 16,
-        background: str | BackgroundSource = "adversarial",
+        background: Background = "adversarial",
         seed: int = 0,
     ) -> None:
         super().__init__()

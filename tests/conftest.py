@@ -2,7 +2,9 @@
 
 from jaxtyping import install_import_hook
 
-install_import_hook("advbg", "beartype.beartype")
+import tests.typechecking  # noqa: F401  (the hook looks it up by its name)
+
+install_import_hook("advbg", "tests.typechecking.check")
 
 from collections.abc import Iterator  # noqa: E402
 

@@ -101,6 +101,27 @@ def test_a_run_stopped_anywhere_goes_on_and_ends_the_same(
     assert accuracies[0]["proposal"]["accuracy"] == accuracies[1]["proposal"]["accuracy"]
 
 
+def test_a_row_that_was_measured_is_not_measured_again_and_stays_beside_other_rows(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = shutil.copytree(finished_run, tmp_path / "run")
+    measured = json.loads((output / "results.json").read_text())["methods"]
+    tested = []
+
+    def test_once(model: object, *_: object) -> dict[str, float]:
+        tested.append(model)
+        return dict.fromkeys(COLUMNS, 50.0)
+
+    monkeypatch.setattr(experiment, "accuracy_before_paper_backgrounds", test_once)
+    assert _run(monkeypatch, *_REPRODUCE, "--methods", "proposal,black", "--output", output, "--resume") == 0
+    results = json.loads((output / "results.json").read_text())["methods"]
+    assert len(tested) == 1
+    assert list(results) == ["baseline", "black", "proposal"]
+    assert {name: results[name] for name in measured} == measured
+    (output / "results.json").write_text('{"methods')
+    assert _run(monkeypatch, *_REPRODUCE, "--output", output, "--resume") == 2
+
+
 def test_new_runs_get_a_folder_of_their_own_and_resume_takes_the_newest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from advbg.benchmark.environment import environment
 from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds, sensitivity
 from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.mask_quality import rate_companions
-from advbg.benchmark.methods import PHOTOGRAPHS, PLAIN_METHODS, check_methods, mask_recipe
+from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, PLAIN_METHODS, check_methods, mask_recipe
 from advbg.benchmark.paper_results import paper_results
 from advbg.benchmark.tables import markdown_table
 from advbg.benchmark.training import Progress, Recipe, Trained, train
@@ -117,7 +117,7 @@ def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
 
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
-        ValueError: where the run in `output` had other settings; the message names the difference.
+        ValueError: where the run in `output` had other settings, which the message names, or is damaged.
     """
     if output.exists() and not output.is_dir():
         raise FileExistsError(f"`output` (={str(output)!r}) is not a folder")
@@ -134,6 +134,7 @@ def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
         for name, value in ours.items():
             if name not in ("methods", "photographs") and theirs.get(name) != value:
                 raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
+        _measured_before(output)
     elif output.exists() and any(output.iterdir()):
         raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
     output.mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,8 @@ def reproduce(
         "train_size": len(dataset.train_images),
         "settings": asdict(settings),
         **environment(),
-        "methods": {},
+        # A row that an earlier session measured is not measured again.
+        "methods": _measured_before(output),
         "paper": paper_results(settings.dataset),
     }
     previews: dict[str, Preview] = {}
@@ -170,13 +172,15 @@ def reproduce(
         folder.mkdir(exist_ok=True)
         shared = output / f"masks-{mask_recipe(method)}.pt"
         trained = train(method, dataset, settings.recipe, folder / "state.pt", report, shared_file=shared)
-        # In the precision of the training; `advbg evaluate` always tests in float32.
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.recipe.bfloat16):
-            measured = _measure(method, trained, dataset)
-        checkpoint = _save_weights(trained, dataset, method, folder)
-        results["methods"][method] = measured | {"checkpoint": str(checkpoint)}
+        if method not in results["methods"]:
+            # In the precision of the training; `advbg evaluate` always tests in float32.
+            with torch.autocast("cpu", torch.bfloat16, enabled=settings.recipe.bfloat16):
+                measured = _measure(method, trained, dataset)
+            checkpoint = _save_weights(trained, dataset, method, folder)
+            results["methods"][method] = measured | {"checkpoint": str(checkpoint)}
         if trained.wrapper is not None:
             previews[method] = _draw_companions(trained, dataset, folder)
+        results["methods"] = {name: results["methods"][name] for name in METHODS if name in results["methods"]}
         write_json(output / "results.json", results)
     write_text(output / "results.md", markdown_table(results))
     figures.accuracy_bars(results, output / "accuracy.png")
@@ -184,6 +188,16 @@ def reproduce(
     if shown is not None:
         figures.overview(previews[shown].images, previews[shown].composites, results, output / "overview.png")
     return results
+
+
+def _measured_before(output: Path) -> dict[str, Any]:
+    results_file = output / "results.json"
+    if not results_file.is_file():
+        return {}
+    try:
+        return json.loads(results_file.read_text())["methods"]
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{results_file} is damaged: {error!r}") from error
 
 
 def _measure(method: str, trained: Trained, dataset: ImageDataset) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from advbg.backgrounds import SOURCE_NAMES, BackgroundSource, Photographs
+from advbg.backgrounds import SOURCE_NAMES, parse_background
 from advbg.masks import MASK_GENERATOR_NAMES, is_learned
 from advbg.options import Options
 from advbg.schedule import Schedule
@@ -36,8 +35,9 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--advbg-background",
         default=defaults.background,
-        metavar="NAME|FOLDER",
-        help=f"one of {', '.join(SOURCE_NAMES)}, or a folder of photographs (default: %(default)s)",
+        metavar="NAME|FOLDER[,...]",
+        help=f"one of {', '.join(SOURCE_NAMES)}, or a folder of photographs; NAME=WEIGHT,FOLDER=WEIGHT mixes them "
+        "(default: %(default)s)",
     )
     group.add_argument(
         "--advbg-clean-share",
@@ -88,7 +88,7 @@ def advbg_options(
     """
     options = {
         "schedule": _schedule(args, epochs, updates_per_epoch),
-        "background": _background(args.advbg_background),
+        "background": parse_background(args.advbg_background, "--advbg-background"),
         "clean_share": args.advbg_clean_share,
         "mask_generator": args.advbg_mask_generator,
         "halo": args.advbg_halo,
@@ -130,13 +130,3 @@ def _steps(args: argparse.Namespace, phase: str, updates_per_epoch: int, default
     if steps is not None:
         return steps
     return default if epochs is None else round(epochs * updates_per_epoch)
-
-
-def _background(choice: str) -> str | BackgroundSource:
-    if choice in SOURCE_NAMES:
-        return choice
-    if not Path(choice).is_dir():
-        raise ValueError(
-            f"`--advbg-background` (={choice!r}) must be one of {', '.join(SOURCE_NAMES)}, or a folder of photographs"
-        )
-    return Photographs(choice)

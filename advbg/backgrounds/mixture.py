@@ -1,0 +1,69 @@
+"""Several sources at once, each image from one of them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from advbg.backgrounds.protocol import BackgroundSource, TrainableSource
+
+
+class Mixture(TrainableSource):
+    """Sources that share out each batch by their weights; those that can be trained take part in the max step.
+
+    Which image gets which source is drawn anew for every batch. A batch too small for all of them reaches each as
+    often as its weight says over many batches.
+
+    Args:
+        sources: what makes backgrounds.
+        weights: of the sources, each over 0; they need not sum to 1.
+
+    Raises:
+        ValueError: where there is no source, or a weight for each is missing, 0, negative or not finite.
+    """
+
+    def __init__(self, sources: Sequence[BackgroundSource], weights: Sequence[float]) -> None:
+        super().__init__()
+        check_weights(weights)
+        if len(sources) != len(weights):
+            raise ValueError(f"`weights` (={tuple(weights)}) must be one for each of the {len(sources)} sources")
+        self.sources = list(sources)
+        self.shares = tuple(weight / sum(weights) for weight in weights)
+        self.trained = nn.ModuleList(source for source in sources if isinstance(source, nn.Module))
+
+    def sample(
+        self, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> Float[Tensor, "count channel height width"]:
+        """Make backgrounds in [0, 1], shared out over the sources."""
+        offset = torch.rand((), generator=generator, device=generator.device).item()
+        # Systematic sampling: each source gets its share of the batch, rounded down or up by the offset.
+        ends = [math.floor(count * share + offset) for share in accumulate(self.shares)]
+        ends[-1] = count  # whatever rounding made of the sum of the shares
+        made = [
+            source.sample(end - start, shape, generator)
+            for source, start, end in zip(self.sources, [0, *ends[:-1]], ends, strict=True)
+            if end > start
+        ]
+        return torch.cat(made)[torch.randperm(count, generator=generator, device=generator.device)]
+
+    def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
+        """Let every source grow older; what is born in any of them is born here."""
+        return [
+            parameter
+            for source in self.trained
+            if isinstance(source, TrainableSource)
+            for parameter in source.advance(generator)
+        ]
+
+
+def check_weights(weights: Sequence[float]) -> None:
+    """Check the weights of a mixture.
+
+    Raises:
+        ValueError: where there is none, or one is 0, negative or not finite.
+    """
+    if not weights or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise ValueError(f"`weights` (={tuple(weights)}) must be numbers over 0, one for each source")
