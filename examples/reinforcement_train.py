@@ -17,9 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> Agent:
     """Train, play before another scene and save `agent.pt`, a plain state of the agent."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("runs/reinforcement"), help="folder for the agent")
-    parser.add_argument("--environments", type=int, default=64, help="that run beside each other")
-    parser.add_argument("--balls", type=int, default=5, help="in an episode")
-    parser.add_argument("--updates", type=int, nargs=3, default=(12, 3, 50), help="of the three phases")
+    parser.add_argument("--environments", type=int, default=160, help="that run beside each other")
+    parser.add_argument("--balls", type=int, default=2, help="in an episode")
+    parser.add_argument("--updates", type=int, nargs=3, default=(12, 3, 60), help="of the three phases")
     parser.add_argument("--epochs", type=int, default=3, help="of an update over its rollout")
     parser.add_argument("--batch-size", type=int, default=320)
     parser.add_argument("--learning-rate", type=float, default=1e-3)

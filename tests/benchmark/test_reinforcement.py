@@ -34,6 +34,7 @@ RECIPE = Recipe(
     epochs=2,
     batch_size=16,
     save_every=1,
+    test_balls=1,
     clean_episodes=4,
     changed_episodes=1,
 )

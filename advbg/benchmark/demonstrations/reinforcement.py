@@ -56,7 +56,7 @@ class Reinforcement:
 
         training = Training(method, seed, self.recipe)
         training.run(state_file, report)
-        balls = self.recipe.balls
+        balls = self.recipe.test_balls
         result: dict[str, Any] = {
             "clean": mean_return(training.agent, self.recipe.clean_episodes, balls, None, _TEST_SEED),
             "changed": {

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from advbg.backgrounds import GeneratorPopulation
 from advbg.benchmark.demonstrations.catch import ACTIONS, Catch
 from advbg.benchmark.demonstrations.playing import make_environments
 from advbg.benchmark.demonstrations.ppo import Agent, collect, minibatches, update
@@ -19,6 +20,9 @@ from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
 
 METHODS = ("baseline", "proposal")
+
+# Updates from birth to death of the backgrounds that climb, once in each: as many climbs as the default's.
+LIFETIME = 10
 
 
 class Training:
@@ -52,7 +56,16 @@ class Training:
         if method == "proposal":
             classifier, mask, _ = (count * self.steps_per_update for count in recipe.updates)
             self.wrapper = AdversarialBackground(
-                self.agent, task="reinforcement", schedule=Schedule(classifier, mask), seed=seed
+                self.agent,
+                task="reinforcement",
+                schedule=Schedule(classifier, mask),
+                background=GeneratorPopulation(
+                    channels=1,
+                    generator=torch.Generator().manual_seed(seed),
+                    lifetime=LIFETIME * self.steps_per_update,
+                    climb_every=1,
+                ),
+                seed=seed,
             )
         self.forward = self.wrapper or self.agent
         self.optimizer = torch.optim.Adam(self.forward.parameters(), lr=recipe.learning_rate, fused=True)
