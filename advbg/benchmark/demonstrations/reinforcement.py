@@ -71,3 +71,22 @@ class Reinforcement:
             images = played.observations.flatten(0, 1)
             result["mask_quality"] = asdict(rate_companions(training.wrapper.companions, images))
         return result
+
+    def draw(self, seed: int, state_file: Path, path: Path) -> None:
+        """Draw pictures of the game with what the proposal made of them, and the same before changed scenes.
+
+        Args:
+            seed: of the training.
+            state_file: of the proposal's training, at its end.
+            path: of the PNG.
+
+        Raises:
+            DamagedStateError: where `state_file` is not there, damaged or of another run.
+        """
+        from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations
+        from advbg.benchmark.demonstrations.reinforcement_training import Training
+
+        training = Training("proposal", seed, self.recipe)
+        training.load(state_file)
+        assert training.wrapper is not None  # the proposal has one
+        draw_observations(training.wrapper.companions, path)
