@@ -159,7 +159,8 @@ class AdversarialBackground(nn.Module):
             images: float tensor of shape (batch, channel, height, width).
 
         Returns:
-            Draws without a graph. Before the adversarial phase they leave every image as it is.
+            Draws without a graph, so that they make no max step; `companions.draw` keeps it. Before the adversarial
+            phase they leave every image as it is.
         """
         return self.companions.draw(images).detach()
 

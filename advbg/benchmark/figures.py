@@ -81,7 +81,7 @@ def composite_rows(
         binarized_masks: zeros and ones.
     """
     rows = [("image", images), ("mask", masks), ("binarised", binarized_masks), ("composite", composites)]
-    save_figure(_labelled_rows(rows), path)
+    save_figure(labelled_rows(rows), path)
 
 
 def backgrounds_over_training(
@@ -93,7 +93,7 @@ def backgrounds_over_training(
         snapshots: (optimiser step, pixels in [0, 1]).
         path: of the PNG.
     """
-    save_figure(_labelled_rows([(f"step {step}", backgrounds) for step, backgrounds in snapshots]), path)
+    save_figure(labelled_rows([(f"step {step}", backgrounds) for step, backgrounds in snapshots]), path)
 
 
 def overview(
@@ -123,7 +123,8 @@ def overview(
     save_figure(figure, path)
 
 
-def _labelled_rows(rows: list[tuple[str, Tensor]]) -> Figure:
+def labelled_rows(rows: list[tuple[str, Tensor]]) -> Figure:
+    """Make a figure of rows of images in [0, 1], as many in each, with a label beside each row."""
     figure = Figure(figsize=(1.1 + 0.72 * len(rows[0][1]), 0.78 * len(rows)), layout="constrained")
     for axes, (label, images) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
         axes.imshow(_grid(images, columns=len(images)), interpolation="nearest")
