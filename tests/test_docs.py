@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from advbg import plugin_manager
+from advbg.hooks import task_names
 
 _ROOT = Path(__file__).parents[1]
 _DOCS = _ROOT / "docs"
@@ -34,6 +35,7 @@ def test_every_python_block_runs_in_the_order_of_its_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "page"}
+    task_names()  # loads the built-in plugins, which are to stay
     before = plugin_manager.get_plugins()
     try:
         for block in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
