@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +15,21 @@ from typer.exceptions import TyperException
 
 from advbg.backgrounds.photographs import list_images, read_image
 from advbg.benchmark.commands import bench, masks, tables
+from advbg.command_line import (
+    RUNS,
+    WRONG_USAGE,
+    load_state,
+    mendable,
+    parse_epochs,
+    parse_seeds,
+    resumable,
+    run_folder,
+)
 from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 
-_WRONG_USAGE = 2
-_INTERRUPTED = 130
 _SHOWN_IMAGES = 16
-_RUNS = Path("runs")
 
 app = typer.Typer(
     help="Make image models robust to a change of background.", no_args_is_help=True, add_completion=False
@@ -44,19 +49,13 @@ class DatasetName(StrEnum):
     FASHION_MNIST = "fashion-mnist"
 
 
-class UserError(TyperException):
-    """Something that the user can mend; shown as one line."""
+class TaskName(StrEnum):
+    """What is reproduced: the paper's classification, or a demonstration of another task."""
 
-    exit_code = _WRONG_USAGE
-
-
-@contextmanager
-def mendable() -> Iterator[None]:
-    """Within the context, what is wrong is wrong with the arguments or with the files they name."""
-    try:
-        yield
-    except (ValueError, OSError, RuntimeError) as error:
-        raise UserError(str(error)) from error
+    CLASSIFICATION = "classification"
+    SEGMENTATION = "segmentation"
+    REGRESSION = "regression"
+    REINFORCEMENT = "reinforcement"
 
 
 def main() -> None:
@@ -68,7 +67,7 @@ def main() -> None:
     except TyperException as error:
         message = " ".join(error.format_message().split())
         print(f"advbg: {message}", file=sys.stderr)
-        sys.exit(_WRONG_USAGE)
+        sys.exit(WRONG_USAGE)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -95,17 +94,25 @@ def _options(
 
 @app.command()
 def reproduce(
-    dataset: Annotated[DatasetName, typer.Option(help="`digits` needs no download.")] = DatasetName.DIGITS,
-    methods: Annotated[str, typer.Option(help="Rows of the table, separated by commas.")] = "baseline,proposal",
+    task: Annotated[
+        TaskName, typer.Option(help="The paper's classification, or a demonstration of another task.")
+    ] = TaskName.CLASSIFICATION,
+    dataset: Annotated[DatasetName | None, typer.Option(help="By default `digits`, which needs no download.")] = None,
+    methods: Annotated[
+        str | None, typer.Option(help="Rows of the table, separated by commas; baseline,proposal by default.")
+    ] = None,
     train_size: Annotated[int | None, typer.Option(help="Training images; all by default.")] = None,
     epochs: Annotated[
         str | None, typer.Option(metavar="E1,E2,E3", help="Epochs of the classifier, mask and adversarial phase.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same figures.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Images in a training step.")] = 32,
-    precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
-        "float32"
-    ),
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same figures; 0 by default.")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="Of a demonstration, separated by commas; 0,1,2 by default.")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a training step.")] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="`float32` by default; `bfloat16` for processors that are faster in it.")
+    ] = None,
     augmentation: Annotated[
         bool, typer.Option("--augmentation", help="Augment the training images as the paper does.")
     ] = False,
@@ -119,39 +126,72 @@ def reproduce(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
     ] = False,
+    published: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also keep a demonstration's figures and page there.")
+    ] = None,
 ) -> None:
-    """Train classifiers with and without the method and test them before the paper's six backgrounds."""
+    """Train with and without the method, and test before other backgrounds: by default the paper's six."""
     from advbg.benchmark import reproduce as experiment
     from advbg.benchmark.datasets import load_dataset
+    from advbg.benchmark.demonstrations.commands import demonstrate, prepare_demonstration, refuse_foreign_options
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.tables import rich_table
-    from advbg.benchmark.training_state import DamagedStateError
 
     with mendable():
-        settings = experiment.Settings(
-            dataset=dataset.value,
-            methods=tuple(name.strip() for name in methods.split(",")),
+        refuse_foreign_options(
+            task.value,
+            dataset=dataset,
+            methods=methods,
             train_size=train_size,
-            epochs=parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[dataset.value],
+            epochs=epochs,
             seed=seed,
+            seeds=seeds,
             batch_size=batch_size,
+            precision=precision,
+            augmentation=augmentation or None,
+            photographs=photographs,
+            data_dir=data_dir,
+            published=published,
+        )
+    images_of, places = (dataset or DatasetName.DIGITS).value, data_dir or Path("data")
+    precision = precision or "float32"
+    folder = output or run_folder(images_of if task is TaskName.CLASSIFICATION else task.value, resume=resume)
+    if task is not TaskName.CLASSIFICATION:
+        with mendable():
+            chosen_seeds = parse_seeds(seeds or "0,1,2")
+            demonstration = prepare_demonstration(
+                task.value,
+                dataset=images_of,
+                data_dir=places,
+                train_size=train_size,
+                epochs=parse_epochs(epochs) if epochs else None,
+                batch_size=batch_size,
+                precision=precision,
+                output=folder,
+                resume=resume,
+            )
+        with resumable():
+            demonstrate(demonstration, chosen_seeds, folder, published)
+        return
+    seed = seed or 0
+    with mendable():
+        settings = experiment.Settings(
+            dataset=images_of,
+            methods=tuple(name.strip() for name in (methods or "baseline,proposal").split(",")),
+            train_size=train_size,
+            epochs=parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[images_of],
+            seed=seed,
+            batch_size=experiment.DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
             precision=precision,
             augmentation=augmentation,
             photographs=str(photographs) if photographs else None,
         )
-        images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=train_size, seed=seed)
-        folder = output or _run_folder(dataset.value, resume=resume)
+        images = load_dataset(images_of, data_dir=places, train_size=train_size, seed=seed)
         experiment.open_run(folder, settings, resume=resume)
     console = Console()
-    console.print(f"{dataset.value}: {len(images.train_images)} training, {len(images.test_images)} test images")
-    try:
-        with progress_bar(console) as report, flushing_denormals():
-            results = experiment.reproduce(settings, images, folder, report)
-    except DamagedStateError as error:
-        raise UserError(str(error)) from error
-    except KeyboardInterrupt:
-        print("advbg: stopped; the same command with --resume goes on after the last whole epoch", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
+    console.print(f"{images_of}: {len(images.train_images)} training, {len(images.test_images)} test images")
+    with resumable(), progress_bar(console) as report, flushing_denormals():
+        results = experiment.reproduce(settings, images, folder, report)
     console.print(rich_table(results))
     console.print(f"Tables, figures and weights are in [bold]{folder}[/bold]", soft_wrap=True)
 
@@ -219,34 +259,8 @@ def preview(
     print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
 
 
-def parse_epochs(text: str) -> tuple[int, int, int]:
-    """Read what `--epochs` takes."""
-    try:
-        first, second, third = (int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"`epochs` (={text!r}) must be three whole numbers, such as 4,3,16") from None
-    return first, second, third
-
-
-def _run_folder(dataset: str, *, resume: bool) -> Path:
-    """The newest run's folder to resume, else the next free one."""
-    taken = sorted(int(path.name.rpartition("-")[2]) for path in _RUNS.glob(f"{dataset}-[0-9][0-9][0-9]"))
-    newest = taken[-1] if taken else 0
-    return _RUNS / f"{dataset}-{newest if resume and taken else newest + 1:03d}"
-
-
 def _newest_companions() -> Path:
-    files = sorted(_RUNS.glob("*/*/companions.pt"), key=lambda path: path.stat().st_mtime)
+    files = sorted(RUNS.glob("*/*/companions.pt"), key=lambda path: path.stat().st_mtime)
     if not files:
         raise FileNotFoundError("no trained companions in `runs`: run `advbg reproduce`, or pass --companions FILE")
     return files[-1]
-
-
-def load_state(file: Path) -> dict[str, object]:
-    """Read a saved state of companions."""
-    if not file.is_file():
-        raise FileNotFoundError(f"`companions` (={str(file)!r}) does not exist")
-    try:
-        return torch.load(file, weights_only=True, map_location="cpu")
-    except Exception as error:
-        raise ValueError(f"`companions` (={str(file)!r}) is damaged or no saved state") from error

@@ -39,7 +39,7 @@ class AdversarialBackground(nn.Module):
         binarization: `otsu`, `0.5`, `quantile` or `none`.
         halo: masks are widened by a random margin of up to this share of the shorter side, in [0, 1], so that the
             width of a cut-out is no cue.
-        background: `adversarial`, `random`, `paper`, `noise`, `black` or a `BackgroundSource` such as
+        background: `adversarial`, `random`, `scenes`, `paper`, `noise`, `black` or a `BackgroundSource` such as
             `Photographs(folder)`; or pairs of these and weights, `[("adversarial", 2), (Photographs(folder), 1)]`, of
             which each image gets one.
         seed: of the companions' own random stream; the global one is never touched.

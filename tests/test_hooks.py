@@ -179,7 +179,7 @@ def test_hook_background_sources_adds_sources_by_name() -> None:
         assert wrappers[0].companions.source.shape == (3, 32, 32)
         assert wrappers[0].companions.options.names()["background"] == "grey"
         with pytest.raises(
-            ValueError, match="must be one of adversarial, random, paper, noise, black, grey, or a source"
+            ValueError, match="must be one of adversarial, random, scenes, paper, noise, black, grey, or a source"
         ):
             adversarial_wrapper(background="gray")
     with pytest.raises(ValueError, match=r"`background` \(='grey'\)"):

@@ -40,7 +40,7 @@ def test_parts_of_ones_own_are_called_by_their_class_or_function() -> None:
         ({"clean_share": -0.01}, ValueError, r"`clean_share` \(=-0.01\) must be a share in \[0, 1\]"),
         ({"clean_share": float("nan")}, ValueError, r"`clean_share` \(=nan\)"),
         ({"halo": 1.01}, ValueError, r"`halo` \(=1.01\) must be a share in \[0, 1\]"),
-        ({"background": ""}, ValueError, r"`background` \(=''\) must be one of adversarial, random, paper"),
+        ({"background": ""}, ValueError, r"`background` \(=''\) must be one of adversarial, random, scenes"),
         ({"background": object}, TypeError, r"`background` \(=<class 'object'>\) must have a method `sample"),
         ({"binarization": "kmeans"}, ValueError, r"`binarization` \(='kmeans'\) must be one of otsu, 0.5, quantile"),
         ({"mask_generator": "sam"}, ValueError, r"`mask_generator` \(='sam'\) must be one of unet, paper, nonzero"),

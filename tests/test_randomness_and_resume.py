@@ -64,7 +64,7 @@ def test_another_seed_gives_other_backgrounds() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 5, 8], ids=["untouched", "classifier", "mask", "boundary", "adversarial"])
-@pytest.mark.parametrize("background", ["adversarial", "random", "paper", "noise"])
+@pytest.mark.parametrize("background", ["adversarial", "random", "scenes", "paper", "noise"])
 def test_a_saved_run_goes_on_as_if_it_had_never_stopped(steps: int, background: str) -> None:
     whole, optimizer = _start(background=background)
     expected = train(whole, optimizer, steps + 4)

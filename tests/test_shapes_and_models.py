@@ -21,7 +21,7 @@ from tests.models import a_batch, adversarial_wrapper, run_without_type_checks, 
     channels=st.sampled_from([1, 3, 5]),
     height=st.integers(9, 140),
     width=st.integers(9, 140),
-    background=st.sampled_from(["adversarial", "random", "paper", "noise", "black"]),
+    background=st.sampled_from(["adversarial", "random", "scenes", "paper", "noise", "black"]),
 )
 def test_every_phase_runs_for_images_of_any_shape(
     count: int, channels: int, height: int, width: int, background: str

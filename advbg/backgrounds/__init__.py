@@ -15,6 +15,7 @@ from advbg.backgrounds.photographs import Photographs
 from advbg.backgrounds.plain import Black, Noise
 from advbg.backgrounds.population import GeneratorPopulation
 from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, sample_for
+from advbg.backgrounds.scenes import Scenes
 
 __all__ = [
     "SOURCE_NAMES",
@@ -26,6 +27,7 @@ __all__ = [
     "Noise",
     "PaperGenerator",
     "Photographs",
+    "Scenes",
     "TrainableSource",
     "background_name",
     "check_background",

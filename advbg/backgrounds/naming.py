@@ -11,10 +11,11 @@ from advbg.backgrounds.photographs import Photographs
 from advbg.backgrounds.plain import Black, Noise
 from advbg.backgrounds.population import GeneratorPopulation
 from advbg.backgrounds.protocol import BackgroundSource
+from advbg.backgrounds.scenes import Scenes
 from advbg.hooks import factories, left_out
 
 # Named sources that need nothing but the images' shape; photographs need a folder: `Photographs(folder)`.
-SOURCE_NAMES = ("adversarial", "random", "paper", "noise", "black")
+SOURCE_NAMES = ("adversarial", "random", "scenes", "paper", "noise", "black")
 
 # A name, a source, or (one of these, weight) for each source of a mixture.
 Background = str | BackgroundSource | Sequence[tuple[str | BackgroundSource, float]]
@@ -83,6 +84,8 @@ def _make_named(name: str, shape: tuple[int, int, int], generator: torch.Generat
         return GeneratorPopulation(channels, generator)
     if name == "random":
         return GeneratorPopulation(channels, generator, climbing=0)
+    if name == "scenes":
+        return Scenes()
     if name == "paper":
         return PaperGenerator(channels, height, width, generator)
     if name == "noise":

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from advbg.benchmark.attention import AttentionClassifier
 from advbg.benchmark.classifier import PaperClassifier
@@ -16,7 +17,7 @@ _ARCHITECTURES = {kind.__name__: kind for kind in (PaperClassifier, AttentionCla
 
 
 def save_classifier(
-    model: PaperClassifier | AttentionClassifier,
+    model: nn.Module,
     path: Path,
     *,
     dataset: str,
@@ -28,7 +29,7 @@ def save_classifier(
     """Write a classifier's weights and description.
 
     Args:
-        model: the classifier.
+        model: a `PaperClassifier` or an `AttentionClassifier`.
         path: of the file, ending in `.safetensors`.
         dataset: name of what it was trained on.
         method: name of the row.

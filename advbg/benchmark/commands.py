@@ -38,7 +38,7 @@ def tables(
     from advbg.benchmark.campaign import ALL_METHODS, Campaign, run_campaign
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.summary import write_summary
-    from advbg.cli import mendable, parse_epochs
+    from advbg.command_line import mendable, parse_epochs
 
     with mendable():
         campaign = Campaign(
@@ -71,7 +71,7 @@ def masks(
 
     from advbg.benchmark.datasets import load_dataset
     from advbg.benchmark.mask_quality import rate_companions
-    from advbg.cli import load_state, mendable
+    from advbg.command_line import load_state, mendable
     from advbg.preview import rebuild
 
     with mendable():
@@ -96,7 +96,7 @@ def bench(
     from advbg.benchmark.files import write_json
     from advbg.benchmark.progress import flushing_denormals
     from advbg.benchmark.reproduce import check_precision
-    from advbg.cli import mendable
+    from advbg.command_line import mendable
 
     console = Console()
     with mendable():

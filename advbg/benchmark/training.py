@@ -74,13 +74,13 @@ class Trained:
     """What a training leaves behind.
 
     Attributes:
-        model: the classifier, in evaluation mode.
+        model: in evaluation mode.
         wrapper: around it, or None for a row without companions.
         seconds: of training for each phase, over all the sessions that it took; those of `plain` without companions.
         snapshots: (step, backgrounds of shape (8, channel, height, width) in [0, 1]) over the adversarial phase.
     """
 
-    model: PaperClassifier | AttentionClassifier
+    model: nn.Module
     wrapper: AdversarialBackground | None
     seconds: dict[str, float] = field(default_factory=dict)
     snapshots: list[tuple[int, Tensor]] = field(default_factory=list)

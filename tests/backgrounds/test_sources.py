@@ -36,7 +36,7 @@ def test_backgrounds_have_the_shape_asked_for_and_lie_in_the_unit_interval(
     assert torch.equal(backgrounds, source.sample(count, shape, _seeded(1)))
 
 
-@pytest.mark.parametrize("name", ["adversarial", "random", "paper", "noise"])
+@pytest.mark.parametrize("name", ["adversarial", "random", "scenes", "paper", "noise"])
 def test_another_random_state_makes_other_backgrounds(name: str) -> None:
     source = make_source(name, (1, 16, 16), _seeded())
     first, second = (source.sample(4, (1, 16, 16), _seeded(seed)) for seed in (1, 2))
@@ -61,7 +61,7 @@ def test_only_trainable_sources_have_parameters_to_climb() -> None:
         source = make_source(name, (1, 16, 16), _seeded())
         climbing[name] = source.sample(16, (1, 16, 16), _seeded()).requires_grad
         assert climbing[name] == (isinstance(source, nn.Module) and any(p.requires_grad for p in source.parameters()))
-    assert climbing == {"adversarial": True, "random": False, "paper": True, "noise": False, "black": False}
+    assert {name for name, climbs in climbing.items() if climbs} == {"adversarial", "paper"}
 
 
 def test_the_population_draws_from_every_member_in_turn_even_for_single_images() -> None:

@@ -1,1 +1,1 @@
-"""Measured demonstrations of the tasks besides classification."""
+"""What the method is worth beyond classification: measured demonstrations of other tasks."""

@@ -1,0 +1,21 @@
+"""The backgrounds that demonstrations test before: none of them is trained on."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from advbg.benchmark.datasets import ImageDataset
+from advbg.benchmark.held_out import make_held_out
+from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS
+
+_PASTED_OBJECTS = 40
+
+
+def unseen_backgrounds(dataset: ImageDataset) -> dict[str, Float[Tensor, "height width"]]:
+    """The paper's six, and the thirty made ones that nothing is chosen by.
+
+    Args:
+        dataset: whose training images are pasted around in some of them.
+    """
+    size = dataset.test_images.shape[-1]
+    paper = {name: draw(size) for name, draw in PAPER_BACKGROUNDS.items()}
+    return paper | make_held_out(dataset.train_images[:_PASTED_OBJECTS]).report

@@ -1,0 +1,80 @@
+"""What the commands share: their arguments, their mistakes and their folders."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+import typer
+from typer.exceptions import TyperException
+
+WRONG_USAGE = 2
+_INTERRUPTED = 130
+RUNS = Path("runs")
+
+
+class UserError(TyperException):
+    """Something that the user can mend; shown as one line."""
+
+    exit_code = WRONG_USAGE
+
+
+@contextmanager
+def mendable() -> Iterator[None]:
+    """Within the context, what is wrong is wrong with the arguments, the files they name, or what is installed."""
+    try:
+        yield
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        raise UserError(str(error)) from error
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Within the context, a training runs: Ctrl-C says how to go on, and a damaged state which file it is in."""
+    from advbg.benchmark.training_state import DamagedStateError
+
+    try:
+        yield
+    except DamagedStateError as error:
+        raise UserError(str(error)) from error
+    except KeyboardInterrupt:
+        print("advbg: stopped; the same command with --resume goes on after the last whole epoch", file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def parse_epochs(text: str) -> tuple[int, int, int]:
+    """Read what `--epochs` takes."""
+    try:
+        first, second, third = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"`epochs` (={text!r}) must be three whole numbers, such as 4,3,16") from None
+    return first, second, third
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Read seeds such as `0,1,2`."""
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"`seeds` (={text!r}) must be whole numbers, such as 0,1,2") from None
+    if min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"`seeds` (={text!r}) must be different numbers, 0 or more")
+    return seeds
+
+
+def run_folder(name: str, *, resume: bool) -> Path:
+    """The newest run's folder to resume, else the next free one."""
+    taken = sorted(int(path.name.rpartition("-")[2]) for path in RUNS.glob(f"{name}-[0-9][0-9][0-9]"))
+    newest = taken[-1] if taken else 0
+    return RUNS / f"{name}-{newest if resume and taken else newest + 1:03d}"
+
+
+def load_state(file: Path) -> dict[str, object]:
+    """Read a saved state of companions."""
+    if not file.is_file():
+        raise FileNotFoundError(f"`companions` (={str(file)!r}) does not exist")
+    try:
+        return torch.load(file, weights_only=True, map_location="cpu")
+    except Exception as error:
+        raise ValueError(f"`companions` (={str(file)!r}) is damaged or no saved state") from error
