@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 
+from advbg.benchmark.demonstrations.playing import changed_scenes, make_environments, mean_return
+from advbg.benchmark.demonstrations.ppo import collect
+from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
+from advbg.benchmark.demonstrations.reinforcement_training import Training
 from advbg.benchmark.mask_quality import rate_companions
 from advbg.benchmark.training import Progress
 
@@ -25,9 +29,18 @@ class Reinforcement:
     name = "reinforcement"
     measure = "mean return"
     higher_is_better = True
+    description = (
+        "An agent learns by PPO, before a black studio, to catch balls that fall one after the other, seen in 32x32 "
+        "pixels. Masks are learned from observations. The return is the share of five balls that it catches; one that "
+        "moves at random catches a quarter."
+    )
 
     def __init__(self, recipe: Recipe | None = None) -> None:
         self.recipe = recipe or Recipe()
+
+    def settings(self) -> dict[str, Any]:
+        """The recipe."""
+        return asdict(self.recipe)
 
     def train_and_test(
         self, method: str, seed: int, state_file: Path, report: Callable[[Progress], None]
@@ -49,11 +62,6 @@ class Reinforcement:
             DamagedStateError: where `state_file` is damaged or of another run.
             ValueError: where the method is another.
         """
-        # Gymnasium is needed to run it, not to know of it.
-        from advbg.benchmark.demonstrations.playing import changed_scenes, make_environments, mean_return
-        from advbg.benchmark.demonstrations.ppo import collect
-        from advbg.benchmark.demonstrations.reinforcement_training import Training
-
         training = Training(method, seed, self.recipe)
         training.run(state_file, report)
         balls = self.recipe.test_balls
@@ -72,21 +80,18 @@ class Reinforcement:
             result["mask_quality"] = asdict(rate_companions(training.wrapper.companions, images))
         return result
 
-    def draw(self, seed: int, state_file: Path, path: Path) -> None:
+    def draw(self, seed: int, state_files: dict[str, Path], path: Path) -> None:
         """Draw pictures of the game with what the proposal made of them, and the same before changed scenes.
 
         Args:
-            seed: of the training.
-            state_file: of the proposal's training, at its end.
+            seed: of the trainings.
+            state_files: of each method, at the end of its training.
             path: of the PNG.
 
         Raises:
-            DamagedStateError: where `state_file` is not there, damaged or of another run.
+            DamagedStateError: where the proposal's is not there, damaged or of another run.
         """
-        from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations
-        from advbg.benchmark.demonstrations.reinforcement_training import Training
-
         training = Training("proposal", seed, self.recipe)
-        training.load(state_file)
+        training.load(state_files["proposal"])
         assert training.wrapper is not None  # the proposal has one
         draw_observations(training.wrapper.companions, path)

@@ -12,14 +12,13 @@ from advbg.backgrounds import GeneratorPopulation
 from advbg.benchmark.demonstrations.catch import ACTIONS, Catch
 from advbg.benchmark.demonstrations.playing import make_environments
 from advbg.benchmark.demonstrations.ppo import Agent, collect, minibatches, update
+from advbg.benchmark.demonstrations.protocol import METHODS
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
 from advbg.benchmark.training import Progress
 from advbg.benchmark.training_state import DamagedStateError
 from advbg.files import write_atomically
 from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
-
-METHODS = ("baseline", "proposal")
 
 # Updates from birth to death of the backgrounds that climb, once in each: as many climbs as the default's.
 LIFETIME = 10
