@@ -28,6 +28,7 @@ from advbg.command_line import (
 from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
+from advbg.report.commands import report
 
 _SHOWN_IMAGES = 16
 
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command()(tables)
 app.command()(masks)
 app.command()(bench)
+app.command()(report)
 
 
 class DatasetName(StrEnum):

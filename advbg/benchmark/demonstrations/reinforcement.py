@@ -30,9 +30,9 @@ class Reinforcement:
     measure = "mean return"
     higher_is_better = True
     description = (
-        "An agent learns by PPO, before a black studio, to catch balls that fall one after the other, seen in 32x32 "
-        "pixels. Masks are learned from observations. The return is the share of five balls that it catches; one that "
-        "moves at random catches a quarter."
+        "PPO learns to catch falling things from pictures of a game (Gymnasium, 32 pixels). One draw of backgrounds "
+        "for each rollout is replayed in its update. Masks are learned from the pictures alone; return is the share of "
+        "things that are caught."
     )
 
     def __init__(self, recipe: Recipe | None = None) -> None:
@@ -84,12 +84,12 @@ class Reinforcement:
         """Draw pictures of the game with what the proposal made of them, and the same before changed scenes.
 
         Args:
-            seed: of the trainings.
-            state_files: of each method, at the end of its training.
+            seed: of the training.
+            state_files: that of the proposal counts, at the end of its training.
             path: of the PNG.
 
         Raises:
-            DamagedStateError: where the proposal's is not there, damaged or of another run.
+            DamagedStateError: where the state is not there, damaged or of another run.
         """
         training = Training("proposal", seed, self.recipe)
         training.load(state_files["proposal"])

@@ -1,0 +1,1 @@
+"""One page about a run of `advbg train`, for people to read."""

@@ -1,0 +1,31 @@
+"""The command `advbg report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from advbg.command_line import mendable
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished `advbg train`.")],
+    against: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="Another run to compare with; may be given again.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="The page; `report.html` in the run's folder by default.")
+    ] = None,
+) -> None:
+    """Write one self-contained page about a run: accuracy, composites over the training, the worst failures."""
+    from advbg.report.page import write_report
+    from advbg.report.runs import read_run
+
+    path = output or run / "report.html"
+    with mendable():
+        runs = [read_run(folder) for folder in (run, *(against or []))]
+        if not path.resolve().parent.is_dir():
+            raise FileNotFoundError(f"the folder of `output` (={str(path)!r}) does not exist")
+        write_report(runs, path)
+    Console().print(f"Report: [bold]{path}[/bold]", soft_wrap=True)

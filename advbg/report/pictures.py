@@ -1,0 +1,66 @@
+"""Pictures inside of a page: nothing else has to be sent along."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+from advbg.report.runs import FinishedRun
+
+_THUMBNAIL = 128
+_PHASE_COLORS = {"classifier": "#9aa5b1", "mask": "#edae49", "adversarial": "#d1495b", "plain": "#9aa5b1"}
+
+
+def embed(file: Path) -> str:
+    """A PNG as a data URL."""
+    return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+def thumbnail(file: Path) -> str | None:
+    """A small copy of an image as a data URL; None where the file is gone or cannot be read any more."""
+    try:
+        with Image.open(file) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGBA")
+    except OSError:
+        return None
+    page = Image.new("RGBA", image.size, "white")
+    page.alpha_composite(image)
+    page.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    page.convert("RGB").save(buffer, "JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def training_curves(runs: list[FinishedRun]) -> str:
+    """Loss and held-out accuracy over epochs as SVG, phases as bands."""
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    for index, run in enumerate(runs):
+        epochs = range(1, len(run.history) + 1)
+        for axes, name in ((losses, "loss"), (accuracies, "held_out_accuracy")):
+            axes.plot(epochs, [epoch[name] for epoch in run.history], marker="o", color=f"C{index}", label=run.name)
+    for axes, label in ((losses, "training loss"), (accuracies, "held-out accuracy (%)")):
+        _shade_phases(axes, runs[0].history)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    if len(runs) > 1:
+        losses.legend(frameon=False, fontsize=8)
+    return _svg(figure)
+
+
+def _shade_phases(axes: Any, history: list[dict[str, Any]]) -> None:
+    for number, epoch in enumerate(history, start=1):
+        color = _PHASE_COLORS.get(epoch["phase"], "white")
+        axes.axvspan(number - 0.5, number + 0.5, color=color, alpha=0.12, linewidth=0)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
