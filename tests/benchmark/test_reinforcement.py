@@ -25,6 +25,7 @@ from advbg.benchmark.demonstrations.ppo import (
 from advbg.benchmark.demonstrations.reinforcement import Reinforcement
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
 from advbg.benchmark.demonstrations.reinforcement_training import Training
+from advbg.benchmark.demonstrations.running import open_demonstration, run_demonstration
 from advbg.benchmark.training_state import DamagedStateError
 
 RECIPE = Recipe(
@@ -210,6 +211,14 @@ def test_the_figure_is_drawn_from_a_saved_state(tmp_path):
         assert figure.width > figure.height > 200
     with pytest.raises(DamagedStateError, match=r"missing\.pt"):
         Reinforcement(RECIPE).draw(0, {"proposal": tmp_path / "missing.pt"}, tmp_path / "figure.png")
+
+
+def test_a_whole_run_of_the_demonstration_is_written_down(tmp_path):
+    recipe = replace(RECIPE, clean_episodes=40, updates=(0, 1, 1))
+    open_demonstration(tmp_path / "run", Reinforcement(recipe), resume=False)
+    results = run_demonstration(Reinforcement(recipe), (0, 1), tmp_path / "run", lambda _, run="": None)
+    assert set(results["seeds"]) == {"0", "1"}
+    assert (tmp_path / "run" / "examples.png").is_file()
 
 
 def test_an_unknown_method_is_named(tmp_path):

@@ -7,7 +7,11 @@ from typing import Any
 
 import torch
 
+from advbg.benchmark.demonstrations.playing import changed_scenes, make_environments, mean_return
+from advbg.benchmark.demonstrations.ppo import collect
+from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
+from advbg.benchmark.demonstrations.reinforcement_training import Training
 from advbg.benchmark.mask_quality import rate_companions
 from advbg.benchmark.training import Progress
 
@@ -58,11 +62,6 @@ class Reinforcement:
             DamagedStateError: where `state_file` is damaged or of another run.
             ValueError: where the method is another.
         """
-        # Gymnasium is needed to run it, not to know of it.
-        from advbg.benchmark.demonstrations.playing import changed_scenes, make_environments, mean_return
-        from advbg.benchmark.demonstrations.ppo import collect
-        from advbg.benchmark.demonstrations.reinforcement_training import Training
-
         training = Training(method, seed, self.recipe)
         training.run(state_file, report)
         balls = self.recipe.test_balls
@@ -92,9 +91,6 @@ class Reinforcement:
         Raises:
             DamagedStateError: where the state is not there, damaged or of another run.
         """
-        from advbg.benchmark.demonstrations.reinforcement_figure import draw_observations
-        from advbg.benchmark.demonstrations.reinforcement_training import Training
-
         training = Training("proposal", seed, self.recipe)
         training.load(state_files["proposal"])
         assert training.wrapper is not None  # the proposal has one
