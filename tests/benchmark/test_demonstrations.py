@@ -193,6 +193,8 @@ def test_means_and_deviations_are_over_seeds() -> None:
     assert summary["baseline"]["clean"] == pytest.approx([15, statistics.stdev([10, 20])])
     assert summary["baseline"]["ratio"] == pytest.approx([0.375, statistics.stdev([0.5, 0.25])])
     assert summary["proposal"]["changed"] == pytest.approx([9, 0])
+    seeds["1"]["proposal"] = row(0, 0)
+    assert summarise({"seeds": seeds})["proposal"]["ratio"][0] == pytest.approx(0.45)
 
 
 @pytest.mark.parametrize(

@@ -98,15 +98,15 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
         results: of all seeds, as `results.json` holds them.
 
     Returns:
-        For each method `clean`, `changed` and `ratio` (changed over clean, seed by seed), each [mean, deviation]; the
-        deviation of one seed is 0.
+        For each method `clean`, `changed` and `ratio` (changed over clean, seed by seed), each [mean, deviation]. The
+        ratio is 0 where nothing was learned, the deviation of one seed is 0.
     """
     summary = {}
     for method in METHODS:
         rows = [row[method] for row in results["seeds"].values() if method in row]
         clean = [row["clean"] for row in rows]
         changed = [statistics.fmean(row["changed"].values()) for row in rows]
-        ratio = [after / before for after, before in zip(changed, clean, strict=True)]
+        ratio = [after / before if before else 0.0 for after, before in zip(changed, clean, strict=True)]
         summary[method] = {
             name: [statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0]
             for name, values in (("clean", clean), ("changed", changed), ("ratio", ratio))
