@@ -1,4 +1,4 @@
-"""The `advbg` command: reproduce, evaluate, preview, plugins."""
+"""The `advbg` command: train, reproduce, evaluate, preview, plugins."""
 
 import json
 import sys
@@ -20,9 +20,10 @@ from advbg.benchmark.commands import bench, masks, tables
 from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
+from advbg.training.commands import train
 
 _WRONG_USAGE = 2
-_INTERRUPTED = 130
+INTERRUPTED = 130
 _SHOWN_IMAGES = 16
 _RUNS = Path("runs")
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command()(tables)
 app.command()(masks)
 app.command()(bench)
+app.command()(train)
 
 
 class DatasetName(StrEnum):
@@ -140,7 +142,7 @@ def reproduce(
             photographs=str(photographs) if photographs else None,
         )
         images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=train_size, seed=seed)
-        folder = output or _run_folder(dataset.value, resume=resume)
+        folder = output or run_folder(dataset.value, resume=resume)
         experiment.open_run(folder, settings, resume=resume)
     console = Console()
     console.print(f"{dataset.value}: {len(images.train_images)} training, {len(images.test_images)} test images")
@@ -151,7 +153,7 @@ def reproduce(
         raise UserError(str(error)) from error
     except KeyboardInterrupt:
         print("advbg: stopped; the same command with --resume goes on after the last whole epoch", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     console.print(rich_table(results))
     console.print(f"Tables, figures and weights are in [bold]{folder}[/bold]", soft_wrap=True)
 
@@ -228,11 +230,11 @@ def parse_epochs(text: str) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _run_folder(dataset: str, *, resume: bool) -> Path:
+def run_folder(name: str, *, resume: bool) -> Path:
     """The newest run's folder to resume, else the next free one."""
-    taken = sorted(int(path.name.rpartition("-")[2]) for path in _RUNS.glob(f"{dataset}-[0-9][0-9][0-9]"))
+    taken = sorted(int(path.name.rpartition("-")[2]) for path in _RUNS.glob(f"{name}-[0-9][0-9][0-9]"))
     newest = taken[-1] if taken else 0
-    return _RUNS / f"{dataset}-{newest if resume and taken else newest + 1:03d}"
+    return _RUNS / f"{name}-{newest if resume and taken else newest + 1:03d}"
 
 
 def _newest_companions() -> Path:
