@@ -1,11 +1,11 @@
 """Folders of classes: what is in them, checked file by file before any training."""
 
+import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -103,7 +103,7 @@ def check_training_folder(folder: ClassFolder) -> None:
         ValueError: where it has one class only, or a class has one image, of which none could be held out.
     """
     if len(folder.classes) < 2:
-        raise ValueError(f"`FOLDER` (={str(folder.path)!r}) has one class only, {folder.classes[0]!r}: it takes 2")
+        raise ValueError(f"`FOLDER` (={str(folder.path)!r}) has one class only: {', '.join(folder.classes)}")
     counts = Counter(folder.labels)
     if lonely := [name for name in folder.classes if counts[name] < 2]:
         raise ValueError(
@@ -139,20 +139,30 @@ def load_images(
     Raises:
         ValueError: where files cannot be read and `skip_unreadable` is off, or none can be read; they are named.
     """
+    _check_memory(len(folder.files), size)
+    pixels = torch.empty((len(folder.files), 3, size, size), dtype=torch.uint8)
+
+    def read(index: int) -> str | None:
+        try:
+            pixels[index] = read_square(folder.files[index], size, fit)
+        except ValueError as error:
+            return str(error)
+        return None
+
     with ThreadPoolExecutor() as pool:
-        read = list(pool.map(partial(_try_to_read, size=size, fit=fit), folder.files))
-    both = list(zip(folder.files, read, strict=True))
-    unreadable = {file: str(problem) for file, problem in both if isinstance(problem, ValueError)}
-    if unreadable and (not skip_unreadable or len(unreadable) == len(read)):
+        problems = list(pool.map(read, range(len(folder.files))))
+    unreadable = {folder.files[index]: problem for index, problem in enumerate(problems) if problem is not None}
+    if unreadable and (not skip_unreadable or len(unreadable) == len(problems)):
         more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
         hint = "" if skip_unreadable else "; --skip-unreadable goes on without"
         raise ValueError(
-            f"{len(unreadable)} of {len(read)} files in {str(folder.path)!r} cannot be read{hint}: "
+            f"{len(unreadable)} of {len(problems)} files in {str(folder.path)!r} cannot be read{hint}: "
             f"{'; '.join(list(unreadable.values())[:_NAMED])}{more}"
         )
-    kept = [index for index, pixels in enumerate(read) if isinstance(pixels, Tensor)]
+    kept = [index for index, problem in enumerate(problems) if problem is None]
     targets = torch.tensor([classes.index(folder.labels[index]) for index in kept])
-    pixels = torch.stack([pixels for pixels in read if isinstance(pixels, Tensor)])
+    # Indexing copies, which all of the images should be spared.
+    pixels = pixels[kept] if unreadable else pixels
     return LoadedImages(pixels, targets, tuple(folder.files[index] for index in kept), unreadable)
 
 
@@ -194,8 +204,11 @@ def _visible_files(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _try_to_read(file: Path, size: int, fit: Fit) -> UInt8[Tensor, "3 size size"] | ValueError:
-    try:
-        return read_square(file, size, fit)
-    except ValueError as error:
-        return error
+def _check_memory(count: int, size: int) -> None:
+    """Images must fit in half of the machine's memory, where that is known."""
+    needed = 3 * count * size**2
+    if hasattr(os, "sysconf") and 2 * needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        raise ValueError(
+            f"`image_size` (={size}) makes {count} images of {needed / 1e9:.1f} GB, more than half of this machine's "
+            f"memory of {there / 1e9:.1f} GB: pass a smaller --image-size"
+        )

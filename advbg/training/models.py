@@ -56,13 +56,13 @@ def create_model(
     """
     check_model(name)
     config = timm.get_pretrained_cfg(name)
-    sized: dict[str, Any] = (
-        {"img_size": image_size} if image_size and config is not None and config.fixed_input_size else {}
-    )
+    options: dict[str, Any] = {"num_classes": classes, "pretrained": pretrained}
+    if image_size is not None and config is not None and config.fixed_input_size:
+        options["img_size"] = image_size
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
-            model = timm.create_model(name, num_classes=classes, pretrained=pretrained, **sized)
+            model = timm.create_model(name, **options)
         except Exception as error:  # whatever a download can raise, and models without `num_classes`
             raise ValueError(f"`model` (={name!r}) cannot be made: {error}") from error
     if weights is not None:

@@ -21,6 +21,16 @@ _SHOWN_IMAGES = 8
 
 
 def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[str, Any]:
+    """Test a trained model on everything that there is to test it on.
+
+    Args:
+        fitted: by `fit`.
+        run: from `prepare`.
+        data: the run's, split.
+
+    Returns:
+        What `results.json` holds.
+    """
     bfloat16 = run.settings.training.precision == "bfloat16"
     held_out_files = run.files(run.split[1])
     sets = {HELD_OUT: (data.held_out_images, data.held_out_targets, held_out_files)}
@@ -64,6 +74,13 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
 
 
 def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
+    """Write the weights of the last and of the best epoch, and the state of the companions.
+
+    Args:
+        fitted: by `fit`.
+        run: from `prepare`.
+        output: the folder.
+    """
     config = resolve_model_data_config(fitted.model)
     description = {
         "model": run.settings.model,
@@ -81,7 +98,13 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
 
 
 def draw_composites(fitted: Fitted, data: TrainingData, folder: Path) -> None:
-    """The first held-out images of different classes, with what the companions make of them now."""
+    """Draw held-out images of different classes with what the companions make of them now, once masks are learned.
+
+    Args:
+        fitted: by `fit`, or on the way.
+        data: the run's.
+        folder: for the PNG, which is named after the epoch; made where it is not there.
+    """
     if fitted.wrapper is None or fitted.phase == "classifier":
         return
     folder.mkdir(exist_ok=True)
