@@ -73,8 +73,8 @@ def train(
             weights=str(weights) if weights else None,
             pretrained=pretrained,
             image_size=image_size,
-            fit=fit,  # pyright: ignore[reportArgumentType]
-            test_fit=test_fit,  # pyright: ignore[reportArgumentType]
+            fit=fit,
+            test_fit=test_fit,
             validation_share=validation_share,
             skip_unreadable=skip_unreadable,
             tensorboard=tensorboard,

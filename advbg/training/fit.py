@@ -26,6 +26,9 @@ from advbg.wrapper import AdversarialBackground
 _WEIGHT_DECAY = 0.05
 _LABEL_SMOOTHING = 0.1
 
+# Classifier, mask and adversarial.
+_PHASES = 3
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -78,6 +81,20 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, images // batch_size)
 
 
+def check_length(settings: FitSettings, images: int) -> None:
+    """Check that a training on so many images has a step for each of its phases.
+
+    Raises:
+        ValueError: where it has not.
+    """
+    steps = settings.epochs * steps_per_epoch(images, settings.batch_size)
+    if settings.companion_options() is not None and steps < _PHASES:
+        raise ValueError(
+            f"`epochs` (={settings.epochs}) of {images} images in batches of `batch_size` (={settings.batch_size}) are "
+            f"{steps} steps, but there are {_PHASES} phases: pass more epochs or smaller batches"
+        )
+
+
 def fit(
     model: nn.Module,
     data: TrainingData,
@@ -108,6 +125,7 @@ def fit(
         DamagedStateError: where `state_file` is damaged or of another training.
         ValueError: where the training has fewer steps than phases.
     """
+    check_length(settings, len(data.images))
     batches = steps_per_epoch(len(data.images), settings.batch_size)
     total_steps = settings.epochs * batches
     fitted = _start(model, data, settings, total_steps)
@@ -210,7 +228,7 @@ class _Loop:
 
     def _keep_best(self) -> None:
         history, fitted = self.fitted.history, self.fitted
-        if fitted.phase not in ("plain", "adversarial"):
+        if history[-1]["phases"][-1] not in ("plain", "adversarial"):
             return
         best = history[fitted.best_epoch - 1]["held_out_accuracy"] if fitted.best_epoch else -1.0
         if history[-1]["held_out_accuracy"] >= best:

@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from advbg.backgrounds.photographs import IMAGE_SUFFIXES
-from advbg.training.squares import Fit, read_square
+from advbg.training.squares import read_square
 
 # Files named in a message, at most.
 _NAMED = 5
@@ -125,7 +125,7 @@ def check_test_folder(folder: ClassFolder, classes: Sequence[str]) -> None:
 
 
 def load_images(
-    folder: ClassFolder, classes: Sequence[str], size: int, fit: Fit, *, skip_unreadable: bool = False
+    folder: ClassFolder, classes: Sequence[str], size: int, fit: str, *, skip_unreadable: bool = False
 ) -> LoadedImages:
     """Read every file of a folder, before any work that a broken one could undo.
 

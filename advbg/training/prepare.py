@@ -7,7 +7,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from advbg.training.fit import TrainingData
+from advbg.training.fit import TrainingData, check_length
 from advbg.training.folders import (
     ClassFolder,
     LoadedImages,
@@ -19,7 +19,7 @@ from advbg.training.folders import (
 )
 from advbg.training.models import check_model, create_model
 from advbg.training.settings import FitSettings
-from advbg.training.squares import Fit, check_fit
+from advbg.training.squares import check_fit
 
 # Sets of images in the results, beside the test folders.
 HELD_OUT = "held-out"
@@ -55,8 +55,8 @@ class RunSettings:
     weights: str | None = None
     pretrained: bool = False
     image_size: int | None = None
-    fit: Fit = "pad"
-    test_fit: Fit = "crop"
+    fit: str = "pad"
+    test_fit: str = "crop"
     validation_share: float = 0.2
     skip_unreadable: bool = False
     tensorboard: bool = False
@@ -158,6 +158,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
     for found in (folder, *tests.values()):
         for ending, count in found.passed_over.items():
             passed_over[ending] = passed_over.get(ending, 0) + count
+    check_length(settings.training, len(parts[0]))
     model = model.to(settings.torch_device())
     return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
 

@@ -105,7 +105,7 @@ def draw_composites(fitted: Fitted, data: TrainingData, folder: Path) -> None:
         data: the run's.
         folder: for the PNG, which is named after the epoch; made where it is not there.
     """
-    if fitted.wrapper is None or fitted.phase == "classifier":
+    if fitted.wrapper is None or fitted.history[-1]["phases"][-1] == "classifier":
         return
     folder.mkdir(exist_ok=True)
     chosen = torch.linspace(0, len(data.held_out_images) - 1, min(_SHOWN_IMAGES, len(data.held_out_images))).long()

@@ -33,7 +33,7 @@ class FitSettings:
         seed: of everything random, 0 or more.
         precision: `float32`, or `bfloat16` for training under autocast.
         classifier_share: of the steps, before masks are learned.
-        mask_share: of the steps, in which masks are learned.
+        mask_share: of the steps, in which masks are learned; above 0.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.
@@ -67,6 +67,8 @@ class FitSettings:
                 f"`photographs` (={self.photographs!r}) must be a folder if `method` (={self.method!r}) is "
                 f"{PHOTOGRAPHS}, and only then"
             )
+        if not self.mask_share > 0:
+            raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)
         Options(**self.companion_options() or {})
 

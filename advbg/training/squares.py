@@ -1,7 +1,6 @@
 """Image files of any kind as square colour images."""
 
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -11,20 +10,20 @@ from torch import Tensor
 
 from advbg.backgrounds.photographs import open_upright
 
-Fit = Literal["pad", "crop"]
+FITS = ("pad", "crop")
 
 
 def check_fit(fit: str, argument: str) -> None:
     """Check the name of a way to make images square.
 
     Raises:
-        ValueError: where it is none of `pad` and `crop`.
+        ValueError: where it is none of `FITS`.
     """
-    if fit not in get_args(Fit):
-        raise ValueError(f"`{argument}` (={fit!r}) must be one of {', '.join(get_args(Fit))}")
+    if fit not in FITS:
+        raise ValueError(f"`{argument}` (={fit!r}) must be one of {', '.join(FITS)}")
 
 
-def read_square(file: Path, size: int, fit: Fit) -> UInt8[Tensor, "3 size size"]:
+def read_square(file: Path, size: int, fit: str) -> UInt8[Tensor, "3 size size"]:
     """Read an image upright, as colours, square.
 
     Grey images repeat their channel, 16 bits become 8, transparent pixels become white.

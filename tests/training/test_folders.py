@@ -64,13 +64,13 @@ def test_folders_that_cannot_be_trained_on_are_refused(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "f", 2)
     (folder / "yellow").mkdir()
     (folder / "orange").mkdir()
-    with pytest.raises(ValueError, match="classes without images .*: orange, yellow$"):
+    with pytest.raises(ValueError, match=r"classes without images .*: orange, yellow$"):
         find_classes(folder)
     (tmp_path / "one" / "only").mkdir(parents=True)
     a_picture().save(tmp_path / "one" / "only" / "x.png")
     with pytest.raises(ValueError, match="has one class only: only"):
         check_training_folder(find_classes(tmp_path / "one"))
-    with pytest.raises(ValueError, match="a single image.*: blå, green, red"):
+    with pytest.raises(ValueError, match=r"a single image.*: blå, green, red"):
         check_training_folder(find_classes(a_folder(tmp_path / "g", 1)))
 
 

@@ -131,13 +131,13 @@ def test_a_broken_file_is_named(tmp_path: Path, kind) -> None:
     }
     file = tmp_path / "brøken.png"
     file.write_bytes(contents[kind])
-    with pytest.raises(ValueError, match="brøken.png cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"brøken.png cannot be read as an image"):
         read_square(file, 8, "pad")
 
 
 def test_floating_numbers_are_refused(tmp_path: Path) -> None:
     file = saved(Image.fromarray(np.zeros((4, 4), np.float32)), tmp_path / "depth.tif")
-    with pytest.raises(ValueError, match="depth.tif cannot be read as an image: it holds floating"):
+    with pytest.raises(ValueError, match=r"depth.tif cannot be read as an image: it holds floating"):
         read_square(file, 8, "pad")
 
 
