@@ -29,6 +29,7 @@ from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 from advbg.report.commands import report
+from advbg.training.commands import train
 
 _SHOWN_IMAGES = 16
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(tables)
 app.command()(masks)
 app.command()(bench)
+app.command()(train)
 app.command()(report)
 
 

@@ -99,15 +99,32 @@ def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width
     Raises:
         ValueError: where the file cannot be read as an image; it is named.
     """
+    image = open_upright(path).convert("L" if channels == 1 else "RGB")
+    pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
+    return pixels[[channel % len(pixels) for channel in range(channels)]]
+
+
+def open_upright(path: Path) -> Image.Image:
+    """Open an image file upright, with 8 bits a channel; palettes become colours with their transparency.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ValueError: where the file cannot be read as an image; it is named.
+    """
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
-            if image.mode.startswith("I;16"):  # of which `convert` would cut off the bright values
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            if image.mode == "P":  # about whose transparency `convert` would warn
-                image = image.convert("RGBA")
-            image = image.convert("L" if channels == 1 else "RGB")
-    except (OSError, Image.DecompressionBombError) as error:
+            if image.mode.startswith("I"):  # of which `convert` would cut off the bright values
+                image = _to_8_bits(np.asarray(image))
+            # About the transparency of palettes `convert` would warn.
+            return image.convert("RGBA") if image.mode in ("P", "PA") else image
+    except Exception as error:  # damaged files raise anything in Pillow's readers
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
-    pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
-    return pixels[[channel % len(pixels) for channel in range(channels)]]
+
+
+def _to_8_bits(grey: np.ndarray) -> Image.Image:
+    """The high byte of 16 bits; images of 32 bits are taken for 8 or 16 bits, by their largest value."""
+    is_8_bits = grey.dtype.itemsize == 4 and grey.max() < 256
+    return Image.fromarray(np.clip(grey if is_8_bits else grey >> 8, 0, 255).astype(np.uint8))

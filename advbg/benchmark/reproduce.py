@@ -18,6 +18,7 @@ from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.mask_quality import rate_companions
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, PLAIN_METHODS, check_methods, mask_recipe
 from advbg.benchmark.paper_results import paper_results
+from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.benchmark.tables import markdown_table
 from advbg.benchmark.training import Progress, Recipe, Trained, train
 from advbg.files import write_atomically
@@ -119,26 +120,10 @@ def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         ValueError: where the run in `output` had other settings, which the message names, or is damaged.
     """
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"`output` (={str(output)!r}) is not a folder")
-    settings_file = output / "settings.json"
-    ours = json.loads(json.dumps(asdict(settings)))
-    if settings_file.is_file():
-        if not resume:
-            raise FileExistsError(f"`output` (={str(output)!r}) holds a run already: pass --resume or another --output")
-        try:
-            theirs = json.loads(settings_file.read_text())
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{settings_file} is damaged: {error}") from error
-        # Rows do not depend on each other, so a run that goes on may have other ones.
-        for name, value in ours.items():
-            if name not in ("methods", "photographs") and theirs.get(name) != value:
-                raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
-        _measured_before(output)
-    elif output.exists() and any(output.iterdir()):
-        raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(settings_file, ours)
+    # Rows do not depend on each other, so a run that goes on may have other ones.
+    ours = open_folder(output, asdict(settings), resume=resume, may_differ=("methods", "photographs"))
+    _measured_before(output)
+    begin_folder(output, ours)
 
 
 def reproduce(

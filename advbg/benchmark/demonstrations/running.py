@@ -13,6 +13,7 @@ from advbg.benchmark.demonstrations.tables import markdown_table
 from advbg.benchmark.environment import environment
 from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.progress import Report
+from advbg.benchmark.run_folder import begin_folder, open_folder
 
 EXAMPLES, SCORES = "examples.png", "scores.png"
 
@@ -29,24 +30,10 @@ def open_demonstration(output: Path, demonstration: Demonstration, *, resume: bo
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         ValueError: where the run in `output` had other settings, which the message names, or is damaged.
     """
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"`output` (={str(output)!r}) is not a folder")
-    settings_file = output / "settings.json"
-    ours = json.loads(json.dumps({"task": demonstration.name, **demonstration.settings()}))
-    if settings_file.is_file():
-        if not resume:
-            raise FileExistsError(f"`output` (={str(output)!r}) holds a run already: pass --resume or another --output")
-        theirs = _read(settings_file)
-        for name in {**theirs, **ours}:
-            if theirs.get(name) != ours.get(name):
-                raise ValueError(
-                    f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {ours.get(name)!r}"
-                )
-        _measured_before(output)
-    elif output.exists() and any(output.iterdir()):
-        raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(settings_file, ours)
+    settings = {"task": demonstration.name, **demonstration.settings()}
+    ours = open_folder(output, settings, resume=resume)
+    _measured_before(output)
+    begin_folder(output, ours)
 
 
 def run_demonstration(
@@ -120,11 +107,9 @@ def _state_file(output: Path, seed: int, method: str) -> Path:
 
 def _measured_before(output: Path) -> dict[str, Any]:
     results_file = output / "results.json"
-    return _read(results_file)["seeds"] if results_file.is_file() else {}
-
-
-def _read(file: Path) -> dict[str, Any]:
+    if not results_file.is_file():
+        return {}
     try:
-        return json.loads(file.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
+        return json.loads(results_file.read_text())["seeds"]
+    except (json.JSONDecodeError, KeyError) as error:
+        raise ValueError(f"{results_file} is damaged: {error!r}") from error

@@ -1,0 +1,51 @@
+"""The folder of a run: a new one, or one that goes on."""
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from advbg.benchmark.files import write_json
+
+
+def open_folder(
+    output: Path, settings: Mapping[str, Any], *, resume: bool, may_differ: Collection[str] = ()
+) -> dict[str, Any]:
+    """Check that a folder is new, or that the run in it has the same settings; nothing is written.
+
+    Args:
+        output: the folder.
+        settings: of this run.
+        resume: whether to go on with what is there.
+        may_differ: names of settings that a run may change when it goes on.
+
+    Returns:
+        The settings as JSON keeps them, for `begin_folder`.
+
+    Raises:
+        FileExistsError: where `output` has files and `resume` is off, or is not a folder.
+        ValueError: where the run in `output` had other settings, which the message names, or is damaged.
+    """
+    if output.exists() and not output.is_dir():
+        raise FileExistsError(f"`output` (={str(output)!r}) is not a folder")
+    settings_file = output / "settings.json"
+    ours = json.loads(json.dumps(settings))
+    if settings_file.is_file():
+        if not resume:
+            raise FileExistsError(f"`output` (={str(output)!r}) holds a run already: pass --resume or another --output")
+        try:
+            theirs = json.loads(settings_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{settings_file} is damaged: {error}") from error
+        for name, value in ours.items():
+            if name not in may_differ and theirs.get(name) != value:
+                raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
+    elif output.exists() and any(output.iterdir()):
+        raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
+    return ours
+
+
+def begin_folder(output: Path, settings: Mapping[str, Any]) -> None:
+    """Make the folder and write the settings into it."""
+    output.mkdir(parents=True, exist_ok=True)
+    write_json(output / "settings.json", settings)

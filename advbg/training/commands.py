@@ -1,0 +1,135 @@
+"""The command `advbg train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+
+def train(
+    folder: Annotated[Path, typer.Argument(help="Images, with a sub-folder for each class.")],
+    model: Annotated[str, typer.Option(help="Name of a timm model.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Weights of the same model, for any classes."),
+    ] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Let timm download weights.")] = False,
+    test: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Test on this folder as well; may be repeated.")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="baseline, black, noise, random, paper, proposal or photographs.")
+    ] = "proposal",
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FOLDER[,...]", help="What `proposal` trains against, such as adversarial=1,FOLDER=1."
+        ),
+    ] = None,
+    photographs: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Backgrounds of the method `photographs`.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
+    batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="The largest of one cycle, for AdamW.")] = 5e-4,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images; the model's own by default.")] = (None),
+    fit: Annotated[str, typer.Option(help="`pad` images to squares in their border's colour, or `crop`.")] = "pad",
+    test_fit: Annotated[str, typer.Option(help="The same for the test folders.")] = "crop",
+    validation_share: Annotated[float, typer.Option(help="Share of each class's images that is held out.")] = 0.2,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Go on without files that cannot be read.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
+        "float32"
+    ),
+    device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
+    ] = False,
+) -> None:
+    """Fine-tune a timm model on a folder of images, with or without the method, and test it."""
+    from dataclasses import asdict
+
+    from advbg.benchmark.progress import flushing_denormals, progress_bar
+    from advbg.benchmark.run_folder import begin_folder, open_folder
+    from advbg.command_line import UserError, mendable, resumable, run_folder
+    from advbg.training.prepare import RunSettings, prepare
+    from advbg.training.run import train_folder
+    from advbg.training.settings import FitSettings
+
+    console = Console()
+    with mendable():
+        settings = RunSettings(
+            folder=str(folder),
+            model=model,
+            tests=tuple(str(path) for path in test or ()),
+            weights=str(weights) if weights else None,
+            pretrained=pretrained,
+            image_size=image_size,
+            fit=fit,
+            test_fit=test_fit,
+            validation_share=validation_share,
+            skip_unreadable=skip_unreadable,
+            tensorboard=tensorboard,
+            device=device,
+            training=FitSettings(
+                method=method,
+                background=background,
+                photographs=str(photographs) if photographs else None,
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                seed=seed,
+                precision=precision,
+            ),
+        )
+        path = output or run_folder("train", resume=resume)
+        kept = open_folder(path, asdict(settings), resume=resume, may_differ=("tests", "device", "tensorboard"))
+        with console.status("reading images"):
+            run = prepare(settings)
+        begin_folder(path, kept)
+    try:
+        with resumable(), progress_bar(console) as report, flushing_denormals():
+            results = train_folder(run, path, report)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    console.print(results_table(results))
+    console.print(f"Weights, results and figures are in [bold]{path}[/bold]", soft_wrap=True)
+
+
+def results_table(results: dict[str, Any]) -> Table:
+    """The accuracy on every set of images, with its interval.
+
+    Args:
+        results: what `results.json` holds.
+    """
+    images = results["images"]
+    table = Table(
+        "images",
+        "n",
+        "accuracy (%)",
+        "95 %",
+        "best epoch (%)",
+        title=f"{results['model']}, {results['method']}: {images['training']} images of {len(results['classes'])} "
+        f"classes, {results['seconds']:.0f} s",
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, measured in results["sets"].items():
+        low, high = measured["interval"]
+        best = results["best"]["accuracy"].get(name)
+        best = "" if best is None else f"{best:.1f}"
+        table.add_row(name, str(measured["n"]), f"{measured['accuracy']:.1f}", f"{low:.1f} to {high:.1f}", best)
+    left_out = []
+    if images["unreadable"]:
+        left_out.append(f"{len(images['unreadable'])} unreadable")
+    if images["passed_over"]:
+        left_out.append(f"{sum(images['passed_over'].values())} that are no images")
+    if left_out:
+        table.caption = f"files passed over: {', '.join(left_out)}"
+    return table

@@ -1,0 +1,257 @@
+"""Train a model on images in memory, with or without the method."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int64, UInt8
+from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
+from torch import Tensor, nn
+
+from advbg.attachment import device_of
+from advbg.benchmark.training import Progress
+from advbg.pixel_space import PixelSpace
+from advbg.training.augmentation import MildAugmentation
+from advbg.training.masks import quick_masks
+from advbg.training.settings import FitSettings
+from advbg.training.state import FitState
+from advbg.training.testing import accuracy, predict
+from advbg.wrapper import AdversarialBackground
+
+_WEIGHT_DECAY = 0.05
+_LABEL_SMOOTHING = 0.1
+
+# Classifier, mask and adversarial.
+_PHASES = 3
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images in memory, on the CPU.
+
+    Attributes:
+        images: to train on.
+        targets: indices of their classes.
+        held_out_images: to choose the best epoch by.
+        held_out_targets: indices of their classes.
+        silhouettes: where the objects of `images` are, if that is known: then no masks are learned.
+    """
+
+    images: UInt8[Tensor, "count 3 height width"]
+    targets: Int64[Tensor, "count"]
+    held_out_images: UInt8[Tensor, "held_out 3 height width"]
+    held_out_targets: Int64[Tensor, "held_out"]
+    silhouettes: Bool[Tensor, "count 1 height width"] | None = None
+
+
+@dataclass
+class Fitted:
+    """What a training leaves behind.
+
+    Attributes:
+        model: with the weights of the last epoch, in evaluation mode.
+        wrapper: around it, or None for a method without companions.
+        history: for each epoch its losses, accuracy in percent, phase and seconds.
+        phase_seconds: of training steps for each phase, over all sessions; those of `plain` without companions.
+        best_epoch: number of the epoch with the highest held-out accuracy, from 1; the latest of several. Only epochs
+            that end in the adversarial phase count: before, the model has met no other background.
+        best_weights: the model's state after it, on the CPU.
+    """
+
+    model: nn.Module
+    wrapper: AdversarialBackground | None
+    history: list[dict[str, Any]] = field(default_factory=list)
+    phase_seconds: dict[str, float] = field(default_factory=dict)
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def phase(self) -> str:
+        """The wrapper's phase; `plain` without companions."""
+        return self.wrapper.phase if self.wrapper is not None else "plain"
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Batches of one epoch: of equal size, `batch_size` or a little more, so that none is nearly empty."""
+    return max(1, images // batch_size)
+
+
+def check_length(settings: FitSettings, images: int) -> None:
+    """Check that a training on so many images has a step for each of its phases.
+
+    Raises:
+        ValueError: where it has not.
+    """
+    steps = settings.epochs * steps_per_epoch(images, settings.batch_size)
+    if settings.companion_options() is not None and steps < _PHASES:
+        raise ValueError(
+            f"`epochs` (={settings.epochs}) of {images} images in batches of `batch_size` (={settings.batch_size}) are "
+            f"{steps} steps, but there are {_PHASES} phases: pass more epochs or smaller batches"
+        )
+
+
+def fit(
+    model: nn.Module,
+    data: TrainingData,
+    settings: FitSettings,
+    *,
+    state_file: Path | None = None,
+    report: Callable[[Progress], None] | None = None,
+    after_epoch: Callable[[Fitted], None] | None = None,
+) -> Fitted:
+    """Train a model with AdamW and one cycle of the learning rate.
+
+    Every method takes the same number of optimiser steps over the same images in the same order. The global random
+    stream is as it was before.
+
+    Args:
+        model: from normalised colour images to logits, on the device to train on. timm's `pretrained_cfg` says how
+            images are normalised; without it they are pixels in [0, 1].
+        data: the images.
+        settings: how to train.
+        state_file: written after every epoch, and read where it is there, to go on bit for bit.
+        report: called after every step.
+        after_epoch: called after every epoch.
+
+    Returns:
+        The same model, trained.
+
+    Raises:
+        DamagedStateError: where `state_file` is damaged or of another training.
+        ValueError: where the training has fewer steps than phases.
+    """
+    check_length(settings, len(data.images))
+    batches = steps_per_epoch(len(data.images), settings.batch_size)
+    total_steps = settings.epochs * batches
+    fitted = _start(model, data, settings, total_steps)
+    forward = fitted.wrapper or model
+    optimizer = create_optimizer_v2(
+        model, opt="adamw", lr=settings.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
+    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=total_steps)
+    state = FitState(fitted, data, settings, optimizer=optimizer, scheduler=scheduler)
+    if state_file is not None:
+        state.load(state_file)
+    loop = _Loop(fitted, data, settings, optimizer, scheduler, total_steps, report or (lambda _: None))
+    attachment = fitted.wrapper.attach(optimizer) if fitted.wrapper is not None else None
+    device = device_of(model)
+    try:
+        for epoch in range(len(fitted.history), settings.epochs):
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                torch.manual_seed(_epoch_seed(settings.seed, epoch))
+                forward.train()
+                loop.train_epoch(epoch)
+            if state_file is not None:
+                state.save(state_file)
+            if after_epoch is not None:
+                after_epoch(fitted)
+    finally:
+        forward.eval()
+        if attachment is not None:
+            attachment.remove()
+    return fitted
+
+
+@dataclass
+class _Loop:
+    fitted: Fitted
+    data: TrainingData
+    settings: FitSettings
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    total_steps: int
+    report: Callable[[Progress], None]
+
+    def train_epoch(self, epoch: int) -> None:
+        """Take the steps of an epoch, test on what is held out, and write both down."""
+        fitted, settings = self.fitted, self.settings
+        began, losses, mask_losses, phases = time.perf_counter(), [], [], {}
+        for images, targets, silhouettes in self._batches():
+            phase, step_began = fitted.phase, time.perf_counter()
+            losses.append(self._step(images, targets, silhouettes))
+            if phase == "mask":
+                mask_losses.append(self._mask_loss())
+            phases[phase] = phases.get(phase, 0.0) + time.perf_counter() - step_began
+            step = epoch * (self.total_steps // settings.epochs) + len(losses)
+            mask_loss = mask_losses[-1] if mask_losses else None
+            self.report(Progress(settings.method, phase, step, self.total_steps, losses[-1], mask_loss))
+        for phase, seconds in phases.items():
+            fitted.phase_seconds[phase] = fitted.phase_seconds.get(phase, 0.0) + seconds
+        logits = predict(fitted.model, self.data.held_out_images, bfloat16=settings.precision == "bfloat16")
+        fitted.history.append(
+            {
+                "epoch": epoch + 1,
+                "phases": list(phases),
+                "loss": float(np.mean(losses)),
+                "mask_loss": float(np.mean(mask_losses)) if mask_losses else None,
+                "held_out_loss": F.cross_entropy(logits, self.data.held_out_targets).item(),
+                "held_out_accuracy": accuracy(logits, self.data.held_out_targets),
+                "learning_rate": self.scheduler.get_last_lr()[0],
+                "seconds": round(time.perf_counter() - began, 2),
+            }
+        )
+        self._keep_best()
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        data, device = self.data, device_of(self.fitted.model)
+        space, augment = PixelSpace.of(self.fitted.model), MildAugmentation()
+        order = torch.randperm(len(data.images))
+        for indices in order.tensor_split(steps_per_epoch(len(order), self.settings.batch_size)):
+            silhouettes = data.silhouettes[indices].to(device) if data.silhouettes is not None else None
+            pixels, silhouettes = augment(data.images[indices].to(device) / 255, silhouettes)
+            images = space.from_pixels(pixels).contiguous(memory_format=torch.channels_last)
+            yield images, data.targets[indices].to(device), silhouettes
+
+    def _step(self, images: Tensor, targets: Tensor, silhouettes: Tensor | None) -> float:
+        wrapper = self.fitted.wrapper
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            outputs = wrapper(images, mask=silhouettes) if wrapper is not None else self.fitted.model(images)
+            loss = F.cross_entropy(outputs, targets, label_smoothing=_LABEL_SMOOTHING)
+        loss.backward()
+        if wrapper is not None:
+            wrapper.companions.report(loss=loss.detach())
+        self.optimizer.step()
+        self.scheduler.step()
+        self.optimizer.zero_grad()
+        return loss.item()
+
+    def _mask_loss(self) -> float:
+        wrapper = self.fitted.wrapper
+        if wrapper is None or wrapper.companions.mask_loss is None:
+            return 0.0
+        return wrapper.companions.mask_loss.item()
+
+    def _keep_best(self) -> None:
+        history, fitted = self.fitted.history, self.fitted
+        if history[-1]["phases"][-1] not in ("plain", "adversarial"):
+            return
+        best = history[fitted.best_epoch - 1]["held_out_accuracy"] if fitted.best_epoch else -1.0
+        if history[-1]["held_out_accuracy"] >= best:
+            fitted.best_epoch = len(history)
+            fitted.best_weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in fitted.model.state_dict().items()
+            }
+
+
+def _start(model: nn.Module, data: TrainingData, settings: FitSettings, total_steps: int) -> Fitted:
+    # A quarter faster on CPUs than the default layout.
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    options = settings.companion_options()
+    if options is None:
+        return Fitted(model, None)
+    space = PixelSpace.of(model)
+    schedule = settings.schedule(total_steps)
+    wrapper = AdversarialBackground(
+        model, mean=space.mean, std=space.std, schedule=schedule, seed=settings.seed, **quick_masks(options)
+    )
+    return Fitted(model, wrapper)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of its own for every epoch, so that a run that goes on draws what an unbroken one does."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

@@ -1,0 +1,214 @@
+"""Folders of classes: what is in them, checked file by file before any training."""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor
+
+from advbg.backgrounds.photographs import IMAGE_SUFFIXES
+from advbg.training.squares import read_square
+
+# Files named in a message, at most.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ClassFolder:
+    """The image files of a folder with a sub-folder for each class.
+
+    Attributes:
+        path: the folder.
+        classes: names of its sub-folders in alphabetical order, in Unicode's composed form (NFC), since macOS and Linux
+            spell the same accents differently.
+        files: of all classes, class by class, in alphabetical order.
+        labels: the name of each file's class.
+        passed_over: how many files there are besides, for each of their endings.
+    """
+
+    path: Path
+    classes: tuple[str, ...]
+    files: tuple[Path, ...]
+    labels: tuple[str, ...]
+    passed_over: dict[str, int]
+
+
+@dataclass(frozen=True)
+class LoadedImages:
+    """Images in memory.
+
+    Attributes:
+        pixels: square colour images.
+        targets: indices of classes.
+        files: where each image came from.
+        unreadable: files that were skipped, and why.
+    """
+
+    pixels: UInt8[Tensor, "count 3 size size"]
+    targets: Int64[Tensor, "count"]
+    files: tuple[Path, ...]
+    unreadable: dict[Path, str]
+
+
+def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
+    """List the classes of a folder and their image files (jpg, png, bmp, webp, tif), sub-folders included.
+
+    Args:
+        folder: with one sub-folder for each class; hidden files and folders are passed over.
+        argument: what the command line calls it, for messages.
+
+    Raises:
+        NotADirectoryError: where `folder` is none.
+        ValueError: where it has no sub-folders, or one of them no image; they are named.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"`{argument}` (={str(folder)!r}) is not a directory")
+    found: dict[str, list[Path]] = {}
+    passed_over: Counter[str] = Counter()
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if not entry.is_dir():
+            passed_over[entry.suffix.lower() or entry.name] += 1
+            continue
+        images = found.setdefault(unicodedata.normalize("NFC", entry.name), [])
+        for file in _visible_files(entry):
+            if file.suffix.lower() in IMAGE_SUFFIXES:
+                images.append(file)
+            else:
+                passed_over[file.suffix.lower() or file.name] += 1
+    if not found:
+        raise ValueError(f"`{argument}` (={str(folder)!r}) has no sub-folders: each class needs one, with its images")
+    if empty := [name for name, files in found.items() if not files]:
+        raise ValueError(
+            f"`{argument}` (={str(folder)!r}) has classes without images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
+            f"{', '.join(sorted(empty))}"
+        )
+    classes = tuple(sorted(found))
+    files = tuple(file for name in classes for file in sorted(found[name]))
+    labels = tuple(name for name in classes for _ in found[name])
+    return ClassFolder(folder, classes, files, labels, dict(passed_over))
+
+
+def check_training_folder(folder: ClassFolder) -> None:
+    """Check that a folder can be trained on.
+
+    Raises:
+        ValueError: where it has one class only, or a class has one image, of which none could be held out.
+    """
+    if len(folder.classes) < 2:
+        raise ValueError(f"`FOLDER` (={str(folder.path)!r}) has one class only: {', '.join(folder.classes)}")
+    counts = Counter(folder.labels)
+    if lonely := [name for name in folder.classes if counts[name] < 2]:
+        raise ValueError(
+            f"`FOLDER` (={str(folder.path)!r}) has classes with a single image, but each needs 2, one of them held "
+            f"out: {', '.join(lonely)}"
+        )
+
+
+def check_test_folder(folder: ClassFolder, classes: Sequence[str]) -> None:
+    """Check that a test folder has no classes but those of the training; it may lack some.
+
+    Raises:
+        ValueError: where it has others; they are named.
+    """
+    if unknown := sorted(set(folder.classes) - set(classes)):
+        raise ValueError(
+            f"`--test` (={str(folder.path)!r}) has classes that the training folder has not: {', '.join(unknown)}"
+        )
+
+
+def load_images(
+    folder: ClassFolder, classes: Sequence[str], size: int, fit: str, *, skip_unreadable: bool = False
+) -> LoadedImages:
+    """Read every file of a folder, before any work that a broken one could undo.
+
+    Args:
+        folder: from `find_classes`.
+        classes: of the training; their order says the targets.
+        size: side of the squares, in pixels.
+        fit: how images become square.
+        skip_unreadable: whether to go on without broken files.
+
+    Raises:
+        ValueError: where files cannot be read and `skip_unreadable` is off, or none can be read; they are named.
+    """
+    _check_memory(len(folder.files), size)
+    pixels = torch.empty((len(folder.files), 3, size, size), dtype=torch.uint8)
+
+    def read(index: int) -> str | None:
+        try:
+            pixels[index] = read_square(folder.files[index], size, fit)
+        except ValueError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor() as pool:
+        problems = list(pool.map(read, range(len(folder.files))))
+    unreadable = {folder.files[index]: problem for index, problem in enumerate(problems) if problem is not None}
+    if unreadable and (not skip_unreadable or len(unreadable) == len(problems)):
+        more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
+        hint = "" if skip_unreadable else "; --skip-unreadable goes on without"
+        raise ValueError(
+            f"{len(unreadable)} of {len(problems)} files in {str(folder.path)!r} cannot be read{hint}: "
+            f"{'; '.join(list(unreadable.values())[:_NAMED])}{more}"
+        )
+    kept = [index for index, problem in enumerate(problems) if problem is None]
+    targets = torch.tensor([classes.index(folder.labels[index]) for index in kept])
+    # Indexing copies, which all of the images should be spared.
+    pixels = pixels[kept] if unreadable else pixels
+    return LoadedImages(pixels, targets, tuple(folder.files[index] for index in kept), unreadable)
+
+
+def split(images: LoadedImages, classes: Sequence[str], share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Choose images to hold out, the same share of each class.
+
+    Args:
+        images: at least 2 of each class.
+        classes: their names, for messages.
+        share: of the images of each class, in (0, 1); at least one is held out and one is left.
+        seed: the same one holds out the same files.
+
+    Returns:
+        Indices of the training images and of those that are held out, both in ascending order.
+
+    Raises:
+        ValueError: where a class has fewer than 2 images, after unreadable ones were skipped; it is named.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    held_out = []
+    for target, name in enumerate(classes):
+        members = torch.nonzero(images.targets == target).flatten()
+        if len(members) < 2:
+            raise ValueError(f"class {name!r} has {len(members)} images that can be read, but each class needs 2")
+        count = min(max(1, round(share * len(members))), len(members) - 1)
+        held_out.append(members[torch.randperm(len(members), generator=generator)[:count]])
+    is_held_out = torch.zeros(len(images.targets), dtype=torch.bool)
+    is_held_out[torch.cat(held_out)] = True
+    return torch.nonzero(~is_held_out).flatten(), torch.nonzero(is_held_out).flatten()
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _visible_files(entry)
+        else:
+            yield entry
+
+
+def _check_memory(count: int, size: int) -> None:
+    """Images must fit in half of the machine's memory, where that is known."""
+    needed = 3 * count * size**2
+    if hasattr(os, "sysconf") and 2 * needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
+        raise ValueError(
+            f"`image_size` (={size}) makes {count} images of {needed / 1e9:.1f} GB, more than half of this machine's "
+            f"memory of {there / 1e9:.1f} GB: pass a smaller --image-size"
+        )

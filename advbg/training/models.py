@@ -1,0 +1,114 @@
+"""timm models for classes of one's own, from pre-trained weights or none, and what a run saves of them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.models import load_state_dict
+from torch import Tensor, nn
+
+from advbg.files import write_atomically
+
+_HEADER = "advbg_train"
+# Names in a message, at most.
+_NAMED = 3
+
+
+def check_model(name: str) -> None:
+    """Check the name of a timm model.
+
+    Raises:
+        ValueError: where timm has none of this name.
+    """
+    if not timm.is_model(name):
+        known = timm.list_models(f"*{name}*") or timm.list_models(f"{name[:4]}*")
+        hint = f"; it has {', '.join(known[:_NAMED])}" if known else ""
+        raise ValueError(f"`model` (={name!r}) is no model of timm{hint}")
+
+
+def create_model(
+    name: str,
+    classes: int,
+    *,
+    seed: int,
+    weights: Path | None = None,
+    pretrained: bool = False,
+    image_size: int | None = None,
+) -> nn.Module:
+    """Make a timm model for colour images.
+
+    Args:
+        name: of the model in timm.
+        classes: how many it shall tell apart.
+        seed: of its first weights; the global random stream stays as it was.
+        weights: a .safetensors or .pth of the same model, whose classifier may be for other classes: it is not read.
+        pretrained: whether timm downloads weights.
+        image_size: side of the images in pixels, for models that are made for one size; None for their own.
+
+    Raises:
+        FileNotFoundError: where there is no file `weights`.
+        ValueError: where `name` is no model, weights cannot be had, or they are of another model; the first of the
+            names that do not fit are in the message.
+    """
+    check_model(name)
+    config = timm.get_pretrained_cfg(name)
+    options: dict[str, Any] = {"num_classes": classes, "pretrained": pretrained}
+    if image_size is not None and config is not None and config.fixed_input_size:
+        options["img_size"] = image_size
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        try:
+            model = timm.create_model(name, **options)
+        except Exception as error:  # whatever a download can raise, and models without `num_classes`
+            raise ValueError(f"`model` (={name!r}) cannot be made: {error}") from error
+    if weights is not None:
+        _load_backbone(model, weights)
+    return model
+
+
+def save_model(model_state: Mapping[str, Tensor], path: Path, description: Mapping[str, Any]) -> None:
+    """Write a model's weights as safetensors, with what is needed to build and feed it in the header.
+
+    Args:
+        model_state: the state dict.
+        path: of the file.
+        description: names of model and classes, size and normalisation of the images.
+    """
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
+    with write_atomically(path) as temporary:
+        save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
+
+
+def _load_backbone(model: nn.Module, file: Path) -> None:
+    if not file.is_file():
+        raise FileNotFoundError(f"`weights` (={str(file)!r}) does not exist")
+    try:
+        state = load_state_dict(str(file))
+    except Exception as error:  # whatever a damaged file can raise
+        raise ValueError(f"`weights` (={str(file)!r}) is damaged or no file of weights: {error}") from error
+    ours, heads = model.state_dict(), _classifiers(model)
+    theirs = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
+    wanted = {name for name in ours if not name.startswith(heads)}
+    problems = {
+        "are missing": sorted(wanted - set(theirs)),
+        "are not the model's": sorted(set(theirs) - wanted),
+        "have another shape": sorted(name for name in wanted & set(theirs) if ours[name].shape != theirs[name].shape),
+    }
+    for problem, names in problems.items():
+        if names:
+            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            raise ValueError(
+                f"`weights` (={str(file)!r}) are of another model: {', '.join(names[:_NAMED])}{more} {problem}"
+            )
+    model.load_state_dict(theirs, strict=False)
+
+
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Beginnings of the names of the last layers' weights, as timm lists them."""
+    named = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    names: Sequence[str] = [named] if isinstance(named, str) else named
+    return tuple(f"{name}." for name in names)

@@ -1,0 +1,173 @@
+"""Everything that a run of `advbg train` needs, read and checked before anything is written."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from timm.data.config import resolve_model_data_config
+from torch import Tensor, nn
+
+from advbg.training.fit import TrainingData, check_length
+from advbg.training.folders import (
+    ClassFolder,
+    LoadedImages,
+    check_test_folder,
+    check_training_folder,
+    find_classes,
+    load_images,
+    split,
+)
+from advbg.training.models import check_model, create_model
+from advbg.training.settings import FitSettings
+from advbg.training.squares import check_fit
+
+# Sets of images in the results, beside the test folders.
+HELD_OUT = "held-out"
+BEFORE_PATTERNS = "held-out, before patterns"
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What makes a run what it is.
+
+    Args:
+        folder: with a sub-folder for each class.
+        model: name of a timm model.
+        tests: further folders of the same classes.
+        weights: file of a pre-trained model, or None.
+        pretrained: whether timm downloads weights.
+        image_size: side of the images in pixels, 8 or more; None for the model's own.
+        fit: how images of `folder` become square, `pad` or `crop`.
+        test_fit: how images of `tests` become square.
+        validation_share: share of the images of each class that is held out, in (0, 1).
+        skip_unreadable: whether to go on without files that cannot be read.
+        tensorboard: whether to write logs for TensorBoard.
+        device: `cpu`, `cuda` or `auto`.
+        training: how the model is trained.
+
+    Raises:
+        ValueError: where an argument is out of range; the message names it.
+    """
+
+    folder: str
+    model: str
+    tests: tuple[str, ...] = ()
+    weights: str | None = None
+    pretrained: bool = False
+    image_size: int | None = None
+    fit: str = "pad"
+    test_fit: str = "crop"
+    validation_share: float = 0.2
+    skip_unreadable: bool = False
+    tensorboard: bool = False
+    device: str = "auto"
+    training: FitSettings = field(default_factory=FitSettings)
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
+        if self.weights is not None and self.pretrained:
+            raise ValueError(f"`weights` (={self.weights!r}) and `pretrained` are two answers to one question")
+        if self.weights is not None and not Path(self.weights).is_file():
+            raise FileNotFoundError(f"`weights` (={self.weights!r}) does not exist")
+        if self.image_size is not None and self.image_size < 8:
+            raise ValueError(f"`image_size` (={self.image_size}) must be 8 or more")
+        check_fit(self.fit, "fit")
+        check_fit(self.test_fit, "test_fit")
+        if not 0 < self.validation_share < 1:
+            raise ValueError(f"`validation_share` (={self.validation_share!r}) must be a share in (0, 1)")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"`device` (={self.device!r}) must be one of auto, cpu, cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError(f"`device` (={self.device!r}) is not there: torch finds no GPU")
+
+    def torch_device(self) -> torch.device:
+        """Where to train: the GPU if there is one, unless it was said."""
+        chosen = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(chosen if self.device == "auto" else self.device)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """Everything that a training needs, read and checked; nothing is written yet.
+
+    Attributes:
+        settings: of the run.
+        model: on its device.
+        classes: their names.
+        images: of the training folder.
+        split: indices of the training images and of those that are held out.
+        tests: images of the other folders by name.
+        passed_over: files that are no images, by their endings, over all folders.
+    """
+
+    settings: RunSettings
+    model: nn.Module
+    classes: tuple[str, ...]
+    images: LoadedImages
+    split: tuple[Tensor, Tensor]
+    tests: dict[str, LoadedImages]
+    passed_over: dict[str, int]
+
+    @property
+    def data(self) -> TrainingData:
+        """The training folder's images, split."""
+        training, held_out = self.split
+        pixels, targets = self.images.pixels, self.images.targets
+        return TrainingData(pixels[training], targets[training], pixels[held_out], targets[held_out])
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Files that were skipped, over all folders."""
+        return [str(file) for images in (self.images, *self.tests.values()) for file in images.unreadable]
+
+    def files(self, indices: Tensor) -> list[str]:
+        """Paths of images of the training folder."""
+        return [str(self.images.files[index]) for index in indices.tolist()]
+
+
+def prepare(settings: RunSettings) -> PreparedRun:
+    """Read and check every file, and make the model.
+
+    Raises:
+        OSError: where a folder or file is not there.
+        ValueError: where a folder, a file or the weights cannot be used; the message names them.
+    """
+    folder = find_classes(Path(settings.folder))
+    check_training_folder(folder)
+    tests = _name_tests([find_classes(Path(path), "--test") for path in settings.tests])
+    for test in tests.values():
+        check_test_folder(test, folder.classes)
+    weights = Path(settings.weights) if settings.weights else None
+    model = create_model(
+        settings.model,
+        len(folder.classes),
+        seed=settings.training.seed,
+        weights=weights,
+        pretrained=settings.pretrained,
+        image_size=settings.image_size,
+    )
+    size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
+    skip = settings.skip_unreadable
+    images = load_images(folder, folder.classes, size, settings.fit, skip_unreadable=skip)
+    parts = split(images, folder.classes, settings.validation_share, settings.training.seed)
+    loaded = {
+        name: load_images(test, folder.classes, size, settings.test_fit, skip_unreadable=skip)
+        for name, test in tests.items()
+    }
+    passed_over: dict[str, int] = {}
+    for found in (folder, *tests.values()):
+        for ending, count in found.passed_over.items():
+            passed_over[ending] = passed_over.get(ending, 0) + count
+    check_length(settings.training, len(parts[0]))
+    model = model.to(settings.torch_device())
+    return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
+
+
+def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:
+    """Test folders by their own names, or by their paths where those are not different."""
+    names = [folder.path.resolve().name for folder in folders]
+    if len({*names, HELD_OUT, BEFORE_PATTERNS}) < len(names) + 2:
+        names = [str(folder.path) for folder in folders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`--test` (={', '.join(names)}) names a folder twice")
+    return dict(zip(names, folders, strict=True))

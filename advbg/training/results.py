@@ -1,0 +1,116 @@
+"""What a run of `advbg train` leaves behind: results, weights, figures."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.data.config import resolve_model_data_config
+
+from advbg.attachment import device_of
+from advbg.benchmark.environment import environment
+from advbg.benchmark.figures import composite_rows
+from advbg.files import write_atomically
+from advbg.preview import preview
+from advbg.training.fit import Fitted, TrainingData
+from advbg.training.models import save_model
+from advbg.training.prepare import BEFORE_PATTERNS, HELD_OUT, PreparedRun
+from advbg.training.testing import predict, predict_before_patterns, rate
+
+_SHOWN_IMAGES = 8
+
+
+def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[str, Any]:
+    """Test a trained model on everything that there is to test it on.
+
+    Args:
+        fitted: by `fit`.
+        run: from `prepare`.
+        data: the run's, split.
+
+    Returns:
+        What `results.json` holds.
+    """
+    bfloat16 = run.settings.training.precision == "bfloat16"
+    held_out_files = run.files(run.split[1])
+    sets = {HELD_OUT: (data.held_out_images, data.held_out_targets, held_out_files)}
+    for name, test in run.tests.items():
+        sets[name] = (test.pixels, test.targets, [str(file) for file in test.files])
+
+    def measure() -> dict[str, Any]:
+        return {
+            name: rate(predict(fitted.model, pixels, bfloat16=bfloat16), targets, run.classes, files)
+            for name, (pixels, targets, files) in sets.items()
+        }
+
+    measured = measure()
+    if fitted.wrapper is not None:
+        logits = predict_before_patterns(fitted.wrapper, data.held_out_images, bfloat16=bfloat16)
+        measured[BEFORE_PATTERNS] = rate(logits, data.held_out_targets, run.classes, held_out_files)
+    last = {name: tensor.clone() for name, tensor in fitted.model.state_dict().items()}
+    fitted.model.load_state_dict(fitted.best_weights)
+    best = {name: result["accuracy"] for name, result in measure().items()}
+    fitted.model.load_state_dict(last)
+    return {
+        "method": run.settings.training.method,
+        "model": run.settings.model,
+        "seed": run.settings.training.seed,
+        "settings": asdict(run.settings),
+        **environment(),
+        "device": str(device_of(fitted.model)),
+        "classes": list(run.classes),
+        "images": {
+            "size": data.images.shape[-1],
+            "training": len(data.images),
+            "held_out": len(data.held_out_images),
+            "unreadable": run.unreadable,
+            "passed_over": run.passed_over,
+        },
+        "seconds": round(sum(epoch["seconds"] for epoch in fitted.history), 1),
+        "phase_seconds": {phase: round(seconds, 1) for phase, seconds in fitted.phase_seconds.items()},
+        "sets": measured,
+        "best": {"epoch": fitted.best_epoch, "accuracy": best},
+    }
+
+
+def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
+    """Write the weights of the last and of the best epoch, and the state of the companions.
+
+    Args:
+        fitted: by `fit`.
+        run: from `prepare`.
+        output: the folder.
+    """
+    config = resolve_model_data_config(fitted.model)
+    description = {
+        "model": run.settings.model,
+        "classes": list(run.classes),
+        "image_size": run.images.pixels.shape[-1],
+        "mean": list(config["mean"]),
+        "std": list(config["std"]),
+        "method": run.settings.training.method,
+    }
+    save_model(fitted.model.state_dict(), output / "model.safetensors", description)
+    save_model(fitted.best_weights, output / "best.safetensors", description | {"epoch": fitted.best_epoch})
+    if fitted.wrapper is not None:
+        with write_atomically(output / "companions.pt") as temporary:
+            torch.save(fitted.wrapper.companions.state_dict(), temporary)
+
+
+def draw_composites(fitted: Fitted, data: TrainingData, folder: Path) -> None:
+    """Draw held-out images of different classes with what the companions make of them now, once masks are learned.
+
+    Args:
+        fitted: by `fit`, or on the way.
+        data: the run's.
+        folder: for the PNG, which is named after the epoch; made where it is not there.
+    """
+    if fitted.wrapper is None or fitted.history[-1]["phases"][-1] == "classifier":
+        return
+    folder.mkdir(exist_ok=True)
+    chosen = torch.linspace(0, len(data.held_out_images) - 1, min(_SHOWN_IMAGES, len(data.held_out_images))).long()
+    companions = fitted.wrapper.companions
+    pixels = data.held_out_images[chosen].to(companions.device) / 255
+    shown = preview(companions, companions.pixel_space.from_pixels(pixels))
+    path = folder / f"composites-epoch-{len(fitted.history):02d}.png"
+    composite_rows(shown.images, shown.masks, shown.composites, path, binarized_masks=shown.binarized)

@@ -1,0 +1,78 @@
+"""A run of `advbg train`: folders in, a folder with weights, results and figures out."""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from advbg.benchmark.files import write_json
+from advbg.benchmark.training import Progress
+from advbg.integrations.tensorboard import TensorBoardLogger
+from advbg.training.fit import Fitted, fit
+from advbg.training.prepare import PreparedRun
+from advbg.training.results import draw_composites, measure_run, save_run
+
+# Epochs after which composites are drawn.
+_MOMENTS = 5
+
+
+def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], None]) -> dict[str, Any]:
+    """Train and test in a folder that `begin_folder` made.
+
+    Args:
+        run: from `prepare`.
+        output: the folder; it gets `results.json`, `history.json`, `split.json`, `model.safetensors` (last epoch),
+            `best.safetensors`, `companions.pt` for a method with companions, and figures.
+        report: called after every step.
+
+    Returns:
+        What `results.json` holds.
+
+    Raises:
+        DamagedStateError: where the state in the folder is damaged or of another training.
+        ValueError: where files of the training folder are others than when the run began.
+    """
+    training, held_out = run.split
+    _check_split(output / "split.json", {"training": run.files(training), "held_out": run.files(held_out)})
+    data = run.data
+    logger = TensorBoardLogger(output / "tensorboard") if run.settings.tensorboard else None
+
+    def after_epoch(fitted: Fitted) -> None:
+        write_json(output / "history.json", fitted.history)
+        if logger is not None:
+            for name in ("loss", "held_out_loss", "held_out_accuracy"):
+                logger.writer.add_scalar(f"train/{name}", fitted.history[-1][name], len(fitted.history))
+        if len(fitted.history) in _moments(run.settings.training.epochs):
+            draw_composites(fitted, data, output / "figures")
+
+    with logger or nullcontext():
+        fitted = fit(
+            run.model,
+            data,
+            run.settings.training,
+            state_file=output / "state.pt",
+            report=report,
+            after_epoch=after_epoch,
+        )
+    save_run(fitted, run, output)
+    results = measure_run(fitted, run, data)
+    write_json(output / "results.json", results)
+    return results
+
+
+def _moments(epochs: int) -> set[int]:
+    """Numbers of up to five epochs, the last among them."""
+    return {int(epoch) for epoch in np.linspace(1, epochs, min(_MOMENTS, epochs)).round()}
+
+
+def _check_split(file: Path, files: dict[str, list[str]]) -> None:
+    if file.is_file():
+        if json.loads(file.read_text(encoding="utf-8")) != files:
+            raise ValueError(
+                f"the training folder has other files than {file}: images came or went since the run began"
+            )
+    else:
+        write_json(file, files)

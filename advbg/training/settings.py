@@ -1,0 +1,88 @@
+"""How a model is trained, checked before any work is done."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from advbg.backgrounds import parse_background
+from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
+from advbg.benchmark.reproduce import check_precision
+from advbg.options import Options
+from advbg.schedule import Schedule
+
+# AG-CNN is a model of its own, not a way to train any model.
+TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
+
+# The row whose backgrounds can be chosen.
+PROPOSAL = "proposal"
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """How a model is trained, whatever the images.
+
+    Args:
+        method: one of `TRAINING_METHODS`.
+        background: what the method `proposal` trains against: `adversarial`, `random`, a folder of photographs, or a
+            mixture such as `adversarial=1,photographs/folder=1`. None for the method's own.
+        photographs: folder for the method `photographs`, or None for the others.
+        epochs: 1 or more.
+        batch_size: images in a step, 2 or more; a step may have a few more, so that none is nearly empty.
+        learning_rate: the largest of one cycle, above 0.
+        seed: of everything random, 0 or more.
+        precision: `float32`, or `bfloat16` for training under autocast.
+        classifier_share: of the steps, before masks are learned.
+        mask_share: of the steps, in which masks are learned; above 0.
+
+    Raises:
+        NotADirectoryError: where `photographs` is no folder.
+        ValueError: where an argument is out of range; the message names it.
+    """
+
+    method: str = PROPOSAL
+    background: str | None = None
+    photographs: str | None = None
+    epochs: int = 6
+    batch_size: int = 32
+    learning_rate: float = 5e-4
+    seed: int = 0
+    precision: str = "float32"
+    classifier_share: float = 0.3
+    mask_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.method not in TRAINING_METHODS:
+            raise ValueError(f"`method` (={self.method!r}) must be one of {', '.join(TRAINING_METHODS)}")
+        for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be {least} or more")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"`learning_rate` (={self.learning_rate!r}) must be above 0")
+        check_precision(self.precision)
+        if self.background is not None and self.method != PROPOSAL:
+            raise ValueError(f"`background` (={self.background!r}) goes with `method` {PROPOSAL}, not {self.method}")
+        if (self.photographs is not None) != (self.method == PHOTOGRAPHS):
+            raise ValueError(
+                f"`photographs` (={self.photographs!r}) must be a folder if `method` (={self.method!r}) is "
+                f"{PHOTOGRAPHS}, and only then"
+            )
+        if not self.mask_share > 0:
+            raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
+        self.schedule(1000)
+        Options(**self.companion_options() or {})
+
+    def schedule(self, total_steps: int) -> Schedule:
+        """Share out the steps of the whole training.
+
+        Raises:
+            ValueError: where there are fewer than one for each phase, or the shares leave none to the last one.
+        """
+        return Schedule.fractions(total_steps, self.classifier_share, self.mask_share)
+
+    def companion_options(self) -> dict[str, Any] | None:
+        """What the method says to `AdversarialBackground`; None where it trains without companions."""
+        options = companion_options(self.method, Path(self.photographs) if self.photographs else None)
+        if options is None or self.background is None:
+            return options
+        return options | {"background": parse_background(self.background, "background")}

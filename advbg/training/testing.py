@@ -1,0 +1,134 @@
+"""How well a model does on images, with how sure one can be."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from scipy.stats import binomtest
+from torch import Tensor, nn
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
+
+from advbg.attachment import device_of
+from advbg.backgrounds.patterns import Patterns
+from advbg.compositing import composite
+from advbg.pixel_space import PixelSpace
+from advbg.wrapper import AdversarialBackground
+
+_BATCH_SIZE = 64
+_WORST = 20
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module, pixels: UInt8[Tensor, "count 3 height width"], *, bfloat16: bool = False
+) -> Float[Tensor, "count classes"]:
+    """Ask a model for its logits.
+
+    Args:
+        model: put into evaluation mode; timm's `pretrained_cfg` says how its images are normalised.
+        pixels: on the CPU.
+        bfloat16: whether to call it under autocast.
+
+    Returns:
+        Logits in float32 on the CPU.
+    """
+    model.eval()
+    device, space, logits = device_of(model), PixelSpace.of(model), []
+    for batch in pixels.split(_BATCH_SIZE):
+        images = space.from_pixels(batch.to(device) / 255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            logits.append(model(images).float().cpu())
+    return torch.cat(logits)
+
+
+@torch.inference_mode()
+def predict_before_patterns(
+    wrapper: AdversarialBackground,
+    pixels: UInt8[Tensor, "count 3 height width"],
+    *,
+    seed: int = 0,
+    bfloat16: bool = False,
+) -> Float[Tensor, "count classes"]:
+    """Ask a model for its logits on objects that its own companions cut out, before the paper's six patterns.
+
+    The masks are learned, so what they miss of an object is gone, and what they leave of its background is there.
+
+    Args:
+        wrapper: trained, put into evaluation mode.
+        pixels: on the CPU.
+        seed: of the draws of patterns.
+        bfloat16: whether to call the model under autocast.
+
+    Returns:
+        Logits in float32 on the CPU.
+    """
+    wrapper.eval()
+    companions = wrapper.companions
+    device, space, logits = companions.device, companions.pixel_space, []
+    patterns, generator = Patterns(), torch.Generator(device).manual_seed(seed)
+    for batch in pixels.split(_BATCH_SIZE):
+        images = space.from_pixels(batch.to(device) / 255)
+        count, channels, height, width = images.shape
+        backgrounds = patterns.sample(count, (channels, height, width), generator)
+        everything = torch.ones(count, dtype=torch.bool, device=device)
+        composites = composite(images, companions.foreground(images), backgrounds, everything, space)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            logits.append(wrapper(composites).float().cpu())
+    return torch.cat(logits)
+
+
+def accuracy(logits: Float[Tensor, "count classes"], targets: Int64[Tensor, "count"]) -> float:
+    """Percent of the images whose class has the largest logit."""
+    return 100 * multiclass_accuracy(logits, targets, num_classes=logits.shape[1], average="micro").item()
+
+
+def rate(
+    logits: Float[Tensor, "count classes"],
+    targets: Int64[Tensor, "count"],
+    classes: Sequence[str],
+    files: Sequence[str],
+) -> dict[str, Any]:
+    """Compare predictions with the truth.
+
+    Args:
+        logits: of the model.
+        targets: indices of classes.
+        classes: names of the classes.
+        files: of the images, for the failures.
+
+    Returns:
+        `n`, `accuracy` in percent with its 95 % Wilson `interval`, the same for each class under `per_class` (None
+        where a class has no images), the `confusion` matrix (rows are the truth), and under `failures` the most
+        confident mistakes.
+    """
+    confusion = multiclass_confusion_matrix(logits, targets, num_classes=len(classes))
+    counts, right = confusion.sum(dim=1).tolist(), confusion.diagonal().tolist()
+    confidence, predicted = logits.softmax(dim=1).max(dim=1)
+    wrong = torch.nonzero(predicted != targets).flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True, stable=True)][:_WORST].tolist()
+    return {
+        **_share(sum(right), sum(counts)),
+        "per_class": {name: _share(right[index], counts[index]) for index, name in enumerate(classes)},
+        "confusion": confusion.tolist(),
+        "failures": [
+            {
+                "file": files[index],
+                "truth": classes[int(targets[index])],
+                "predicted": classes[int(predicted[index])],
+                "confidence": round(confidence[index].item(), 4),
+            }
+            for index in worst
+        ],
+    }
+
+
+def _share(right: int, count: int) -> dict[str, Any]:
+    if count == 0:
+        return {"n": 0, "accuracy": None, "interval": None}
+    interval = binomtest(right, count).proportion_ci(method="wilson")
+    return {
+        "n": count,
+        "accuracy": round(100 * right / count, 2),
+        "interval": [round(100 * float(interval.low), 2), round(100 * float(interval.high), 2)],
+    }

@@ -1,0 +1,89 @@
+"""timm models for classes of one's own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from advbg.training.models import check_model, create_model, save_model
+
+NAME = "test_efficientnet"
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+@pytest.mark.parametrize("name", [NAME, "test_resnet", "test_vit"])
+def test_weights_with_another_head_are_loaded_all_but_the_head(tmp_path: Path, suffix, name) -> None:
+    theirs = timm.create_model(name, num_classes=7).state_dict()
+    file = tmp_path / f"weights{suffix}"
+    save_file(theirs, file) if suffix == ".safetensors" else torch.save(theirs, file)
+    model = create_model(name, 3, seed=0, weights=file)
+    head = model.pretrained_cfg["classifier"]
+    for key, tensor in model.state_dict().items():
+        if key.startswith(head):
+            assert len(tensor) == 3
+        else:
+            assert torch.equal(tensor, theirs[key])
+
+
+def test_a_head_for_as_many_classes_is_not_read_either(tmp_path: Path) -> None:
+    theirs = timm.create_model(NAME, num_classes=3).state_dict()
+    save_file(theirs, tmp_path / "w.safetensors")
+    model = create_model(NAME, 3, seed=0, weights=tmp_path / "w.safetensors")
+    assert not torch.equal(model.state_dict()["classifier.weight"], theirs["classifier.weight"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda state: state.pop("conv_stem.weight"), "conv_stem.weight are missing"),
+        (lambda state: state.update(extra=torch.ones(1)), "extra are not the model's"),
+        (lambda state: state.update({"conv_stem.weight": torch.ones(2)}), "conv_stem.weight have another shape"),
+    ],
+)
+def test_weights_of_another_model_are_refused_by_name(tmp_path: Path, change, message) -> None:
+    state = timm.create_model(NAME).state_dict()
+    change(state)
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(ValueError, match=f"are of another model: {message}"):
+        create_model(NAME, 3, seed=0, weights=tmp_path / "w.safetensors")
+
+
+def test_weights_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        create_model(NAME, 3, seed=0, weights=tmp_path / "nowhere.pth")
+    for name in ("broken.pth", "broken.safetensors"):
+        (tmp_path / name).write_bytes(b"broken")
+        with pytest.raises(ValueError, match=f"{name}'\\) is damaged or no file of weights"):
+            create_model(NAME, 3, seed=0, weights=tmp_path / name)
+
+
+def test_an_unknown_model_is_refused_with_a_hint() -> None:
+    with pytest.raises(ValueError, match=r"`model` \(='test_efficient'\) is no model of timm; it has test_"):
+        check_model("test_efficient")
+    with pytest.raises(ValueError, match=r"`model` \(='zzzzzz'\) is no model of timm$"):
+        check_model("zzzzzz")
+
+
+def test_a_seed_gives_the_same_weights_and_leaves_the_global_stream() -> None:
+    before = torch.get_rng_state()
+    first, again, other = (create_model(NAME, 3, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first["conv_stem.weight"], again["conv_stem.weight"])
+    assert not torch.equal(first["conv_stem.weight"], other["conv_stem.weight"])
+
+
+def test_models_made_for_one_size_are_made_for_the_images() -> None:
+    model = create_model("test_vit", 3, seed=0, image_size=64)
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_saved_weights_say_what_they_are(tmp_path: Path) -> None:
+    model = create_model(NAME, 3, seed=0)
+    save_model(model.state_dict(), tmp_path / "m.safetensors", {"model": NAME, "classes": ["å", "b"]})
+    with safe_open(tmp_path / "m.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["advbg_train"]) == {"model": NAME, "classes": ["å", "b"]}
+    timm.create_model(NAME, num_classes=3).load_state_dict(load_file(tmp_path / "m.safetensors"))

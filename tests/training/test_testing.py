@@ -1,0 +1,77 @@
+"""How well a model does, with how sure one can be."""
+
+import math
+
+import pytest
+import torch
+from timm import create_model
+
+from advbg import AdversarialBackground, Schedule
+from advbg.training.testing import accuracy, predict, predict_before_patterns, rate
+from tests.training.made_up import some_data
+
+CLASSES, FILES = ["å", "b", "c"], ["0.png", "1.png", "2.png", "3.png"]
+# Right, wrong and sure, wrong and less sure, right; class "c" has no image.
+LOGITS = torch.tensor([[3.0, 0, 0], [0, 9.0, 0], [0, 0, 1.0], [0, 2.0, 0]])
+TARGETS = torch.tensor([0, 0, 1, 1])
+
+
+def test_accuracy_comes_with_its_interval() -> None:
+    measured = rate(LOGITS, TARGETS, CLASSES, FILES)
+    assert (measured["n"], measured["accuracy"]) == (4, 50.0)
+    z = 1.959964
+    half = z * math.sqrt(0.25 / 4 + z**2 / 64) / (1 + z**2 / 4)
+    assert measured["interval"] == pytest.approx([100 * (0.5 - half), 100 * (0.5 + half)], abs=0.01)
+
+
+def test_each_class_is_rated_and_an_absent_one_is_not() -> None:
+    measured = rate(LOGITS, TARGETS, CLASSES, FILES)
+    assert {name: part["accuracy"] for name, part in measured["per_class"].items()} == {"å": 50.0, "b": 50.0, "c": None}
+    assert measured["per_class"]["c"] == {"n": 0, "accuracy": None, "interval": None}
+    assert measured["confusion"] == [[1, 1, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_failures_are_named_the_surest_first() -> None:
+    failures = rate(LOGITS, TARGETS, CLASSES, FILES)["failures"]
+    assert [failure["file"] for failure in failures] == ["1.png", "2.png"]
+    assert failures[0] == {"file": "1.png", "truth": "å", "predicted": "b", "confidence": 0.9998}
+    many = rate(LOGITS[[1] * 30], TARGETS[[1] * 30], CLASSES, ["x"] * 30)["failures"]
+    assert len(many) == 20
+
+
+def test_accuracy_is_in_percent() -> None:
+    assert accuracy(LOGITS, TARGETS) == 50.0
+
+
+def test_predictions_are_the_models_own() -> None:
+    model, data = create_model("test_efficientnet", num_classes=3), some_data(70, 1)
+    logits = predict(model, data.images)
+    mean, std = (torch.tensor(model.pretrained_cfg[name])[:, None, None] for name in ("mean", "std"))
+    with torch.no_grad():
+        expected = model.eval()((data.images / 255 - mean) / std)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_objects_are_cut_out_and_put_before_patterns() -> None:
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def forward(self, images):
+            seen.append(images)
+            return images.mean(dim=(2, 3))
+
+    def mask(pixels):
+        return (pixels.amin(dim=1, keepdim=True) < 0.5).float()
+
+    wrapper = AdversarialBackground(Spy(), schedule=Schedule(0, 0), mask_generator=mask)
+    data = some_data()
+    logits = predict_before_patterns(wrapper, data.images)
+    assert logits.shape == (18, 3)
+    objects = data.images.amin(dim=1, keepdim=True) < 128
+    composites = torch.cat(seen)
+    pixels = data.images / 255
+    torch.testing.assert_close(composites * objects, pixels * objects)
+    background = composites.masked_select(~objects)
+    assert set(background.unique().tolist()) == {0.0, 1.0}
+    assert 0.1 < background.mean() < 0.9
+    assert torch.equal(predict_before_patterns(wrapper, data.images), logits)
