@@ -55,8 +55,10 @@ def training_curves(runs: list[FinishedRun]) -> str:
 
 def _shade_phases(axes: Any, history: list[dict[str, Any]]) -> None:
     for number, epoch in enumerate(history, start=1):
-        color = _PHASE_COLORS.get(epoch["phase"], "white")
-        axes.axvspan(number - 0.5, number + 0.5, color=color, alpha=0.12, linewidth=0)
+        width = 1 / len(epoch["phases"])
+        for place, phase in enumerate(epoch["phases"]):
+            start = number - 0.5 + place * width
+            axes.axvspan(start, start + width, color=_PHASE_COLORS[phase], alpha=0.12, linewidth=0)
 
 
 def _svg(figure: Figure) -> str:

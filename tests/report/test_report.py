@@ -16,6 +16,7 @@ from advbg import cli
 from advbg.report.page import write_report
 from advbg.report.pictures import thumbnail
 from advbg.report.runs import read_run
+from tests.training.made_up import a_folder
 
 _VOID = {"meta", "img", "br", "link", "rect", "line", "path", "use", "input", "hr"}
 
@@ -83,7 +84,7 @@ def _make_run(folder: Path, method: str = "proposal", classes: tuple[str, str] =
         "sets": {"held-out": _rated(names, folder / "blue.png"), "outdoors": _rated(names, folder / "blue.png")},
     }
     phases = ("classifier", "mask", "adversarial")
-    history = [{"loss": 2.0 / n, "held_out_accuracy": 30.0 * n, "phase": phase} for n, phase in enumerate(phases, 1)]
+    history = [{"loss": 2.0 / n, "held_out_accuracy": 30.0 * n, "phases": [phase]} for n, phase in enumerate(phases, 1)]
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "history.json").write_text(json.dumps(history))
     return folder
@@ -155,6 +156,21 @@ def test_runs_are_compared_set_by_set(tmp_path: Path, monkeypatch: pytest.Monkey
         *("baseline (theirs)", "10", "80.0", "49.0 to 94.3"),
     ]
     assert "5.0" in texts
+
+
+def test_runs_of_advbg_train_are_reported_on_and_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    studio, outdoors = a_folder(tmp_path / "studio"), a_folder(tmp_path / "outdoors", count=2, seed=50)
+    shared = ["train", studio, "--model", "test_resnet", "--image-size", 32, "--batch-size", 4, "--epochs", 2]
+    for method in ("proposal", "baseline"):
+        arguments = ["--method", method, "--test", outdoors, "--output", tmp_path / method]
+        monkeypatch.setattr(sys, "argv", ["advbg", *map(str, [*shared, *arguments])])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+    assert _run(monkeypatch, tmp_path / "proposal", "--against", tmp_path / "baseline") == 0
+    page = _Page((tmp_path / "proposal" / "report.html").read_text(encoding="utf-8"))
+    assert {"outdoors", "blå", "baseline (baseline)", "epoch 2"} <= set(page.texts)
+    assert any(address.startswith("data:image/png") for address in page.addresses)
 
 
 def test_thumbnails_are_small_upright_and_on_white(tmp_path: Path) -> None:
