@@ -54,6 +54,7 @@ class Segmentation:
             ) from error
         self._unet = smp.Unet
         self.dataset, self.recipe = dataset, recipe
+        self.options: dict[str, Any] = {}
         self.classes = len(dataset.class_names) + 1
         self.train_images = dataset.train_images
         self.train_labels = label_maps(dataset.train_images, dataset.train_targets)

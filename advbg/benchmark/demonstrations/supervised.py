@@ -50,10 +50,12 @@ class Problem(Protocol):
 
     Attributes:
         name: of the task, as `AdversarialBackground(task=...)` takes it.
+        options: of `AdversarialBackground`, beside its defaults.
         train_images: pixels in [0, 1], white on black.
     """
 
     name: str
+    options: dict[str, Any]
     train_images: Float[Tensor, "train channel height width"]
 
     def make_model(self) -> nn.Module:
@@ -86,7 +88,7 @@ def prepare(problem: Problem, method: str, seed: int, recipe: Recipe) -> tuple[T
     wrapper = None
     if method == "proposal":
         schedule = Schedule(classifier=recipe.epochs[0] * steps, mask=recipe.epochs[1] * steps)
-        wrapper = AdversarialBackground(model, task=problem.name, schedule=schedule, seed=seed)
+        wrapper = AdversarialBackground(model, task=problem.name, schedule=schedule, seed=seed, **problem.options)
     optimizer = create_optimizer_v2(model, opt="adam", lr=_LEARNING_RATE, weight_decay=0.0, fused=True)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=sum(recipe.epochs) * steps)
     if wrapper is not None:
