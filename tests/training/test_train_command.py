@@ -60,7 +60,7 @@ def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
     assert [part["n"] for part in results["sets"].values()] == [6, 6, 1, 6]
     assert results["classes"] == sorted(COLORS)
     assert results["images"] == {"size": 32, "training": 24, "held_out": 6, "unreadable": [], "passed_over": {}}
-    assert list(results["phase_seconds"]) == ["classifier", "mask", "adversarial"]
+    assert list(results["phase_seconds"]) == ["first guess", "classifier", "mask", "adversarial"]
     assert {"machine", "versions", "settings", "seconds", "seed", "method", "model"} < set(results)
     assert 2 <= results["best"]["epoch"] <= 3
     assert list(results["best"]["accuracy"]) == ["held-out", "outdoors", "indoors"]
