@@ -46,7 +46,7 @@ def test_the_mask_generator_learns_the_guess() -> None:
     teach_first_guess(learner, data.images, seed=0)
     assert torch.equal(torch.get_rng_state(), before)
     images = learner.pixel_space.from_pixels(data.images / 255)
-    assert rate_masks(learner.foreground(images) > 0.5, data.silhouettes).iou > 0.8
+    assert rate_masks(learner.foreground(images) > 0.5, data.silhouettes).iou > 0.7
     assert learner.step_count == 0
     assert not learner.mask_optimizer.state
     assert learner.mask_optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
