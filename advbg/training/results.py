@@ -1,6 +1,5 @@
 """What a run of `advbg train` leaves behind: results, weights, figures."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
         "method": run.settings.training.method,
         "model": run.settings.model,
         "seed": run.settings.training.seed,
-        "settings": asdict(run.settings),
+        "settings": run.settings.named(),
         **environment(),
         "device": str(device_of(fitted.model)),
         "classes": list(run.classes),
