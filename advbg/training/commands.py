@@ -90,12 +90,13 @@ def train(
         )
         path = output or run_folder("train", resume=resume)
         kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
-        try:
-            with console.status("reading images"):
-                run = prepare(settings)
-        except KeyboardInterrupt:
-            print("advbg: stopped before any training", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
+    try:
+        with mendable(), console.status("reading images"):
+            run = prepare(settings)
+    except KeyboardInterrupt:
+        print("advbg: stopped before any training", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    with mendable():
         begin_folder(path, kept)
     try:
         with progress_bar(console) as report, flushing_denormals():
