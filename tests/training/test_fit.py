@@ -151,7 +151,7 @@ def test_the_best_epoch_is_one_that_has_met_other_backgrounds(monkeypatch) -> No
     fitted = fit(
         a_model(),
         some_data(),
-        dataclasses.replace(QUICK, epochs=5, classifier_share=0.15),
+        dataclasses.replace(QUICK, epochs=5, classifier_share=0.2),
         after_epoch=lambda fitted: kept.update({len(fitted.history): weights(fitted)}),
     )
     assert fitted.best_epoch == 4

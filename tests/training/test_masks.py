@@ -33,6 +33,13 @@ def test_holes_belong_to_the_object() -> None:
     assert guess_silhouettes(pixels).sum() == 256
 
 
+def test_shades_close_to_the_background_belong_to_the_object() -> None:
+    pixels = torch.ones(1, 3, 32, 32)
+    pixels[..., 8:24, 8:16] = 0.0
+    pixels[..., 8:24, 16:24] = 0.7
+    assert guess_silhouettes(pixels).sum() == 256
+
+
 @settings(max_examples=20, deadline=None)
 @given(value=st.floats(0, 1, width=32), height=st.integers(1, 20), width=st.integers(1, 20))
 def test_a_flat_image_has_no_object_and_no_missing_number(value, height, width) -> None:
