@@ -53,8 +53,6 @@ def train(
     ] = False,
 ) -> None:
     """Fine-tune a timm model on a folder of images, with or without the method, and test it."""
-    from dataclasses import asdict
-
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.run_folder import begin_folder, open_folder
     from advbg.command_line import UserError, mendable, resumable, run_folder
@@ -89,9 +87,14 @@ def train(
             ),
         )
         path = output or run_folder("train", resume=resume)
-        kept = open_folder(path, asdict(settings), resume=resume, may_differ=("tests", "device", "tensorboard"))
-        with console.status("reading images"):
+        kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
+    try:
+        with mendable(), console.status("reading images"):
             run = prepare(settings)
+    except KeyboardInterrupt:
+        print("advbg: stopped before any training", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    with mendable():
         begin_folder(path, kept)
     try:
         with resumable(), progress_bar(console) as report, flushing_denormals():

@@ -17,7 +17,7 @@ from advbg.attachment import device_of
 from advbg.benchmark.training import Progress
 from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
-from advbg.training.masks import quick_masks
+from advbg.training.masks import quick_masks, teach_first_guess
 from advbg.training.settings import FitSettings
 from advbg.training.state import FitState
 from advbg.training.testing import accuracy, predict
@@ -137,6 +137,10 @@ def fit(
     state = FitState(fitted, data, settings, optimizer=optimizer, scheduler=scheduler)
     if state_file is not None:
         state.load(state_file)
+    if fitted.wrapper is not None and data.silhouettes is None and not fitted.history:
+        began = time.perf_counter()
+        teach_first_guess(fitted.wrapper.companions, data.images, settings.seed)
+        fitted.phase_seconds["first guess"] = time.perf_counter() - began
     loop = _Loop(fitted, data, settings, optimizer, scheduler, total_steps, report or (lambda _: None))
     attachment = fitted.wrapper.attach(optimizer) if fitted.wrapper is not None else None
     device = device_of(model)

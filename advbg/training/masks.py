@@ -1,18 +1,29 @@
-"""Masks for short trainings: learned in few steps, each at little cost."""
+"""Masks for short trainings: a first guess from colours, and a cheap objective that goes on from there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
+from scipy import ndimage
 from torch import Tensor
 
-from advbg.masks import MaskObjective, SufficiencyNecessity
-from advbg.masks.objectives import Model, output_distance
+from advbg.companions import Companions
+from advbg.masks import MaskObjective, SufficiencyNecessity, UNet, binarize
+from advbg.masks.objectives import Model, output_distance, studio_color
+from advbg.masks.resolution import reduce_to_mask_size
 
 # In pixels, of the longer side: that of the masks themselves.
 _LARGEST_SIDE = 64
+
+_FIRST_STEPS = 40
+_FIRST_BATCH = 32
+
+# The library's 1e-3 would leave what the first guess has taught.
+_LEARNING_RATE = 3e-4
 
 
 @dataclass(frozen=True)
@@ -43,3 +54,50 @@ class ReducedObjective:
 def quick_masks(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options of `AdversarialBackground` with the objective above, where they name no other."""
     return {"mask_objective": ReducedObjective(), **options}
+
+
+def guess_silhouettes(
+    pixels: Float[Tensor, "batch channel height width"],
+) -> Float[Tensor, "batch 1 height width"]:
+    """Where an image differs from the colour of its border, by Otsu's threshold; holes are filled.
+
+    Args:
+        pixels: images in [0, 1].
+
+    Returns:
+        Zeros and ones. A guess: it is good before plain backgrounds, and poor before others.
+    """
+    # Square roots, since shades that are close to the background's belong to the object as well.
+    difference = (pixels - studio_color(pixels)).abs().amax(dim=1, keepdim=True).sqrt()
+    binary = binarize(difference / difference.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6), "otsu").cpu().numpy()
+    filled = np.stack([np.asarray(ndimage.binary_fill_holes(image[0] > 0.5), dtype=np.float32) for image in binary])
+    return torch.from_numpy(filled)[:, None].to(pixels)
+
+
+def teach_first_guess(companions: Companions, images: UInt8[Tensor, "count channel height width"], seed: int) -> None:
+    """Teach the default mask generator silhouettes guessed from colours, before the model has a say in the mask phase.
+
+    From random weights, masks take hundreds of steps of the mask phase, which a fine-tuning has not got. Other mask
+    generators than the library's `UNet` are left as they are.
+
+    Args:
+        companions: before their first step.
+        images: on the CPU.
+        seed: of the choice of images.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    space, device = companions.pixel_space, companions.device
+    companions.build(space.from_pixels(images[:1].to(device) / 255))
+    unet = companions.mask_generator
+    if not isinstance(unet, UNet) or companions.mask_optimizer is None:
+        return
+    # One of its own, so that the mask phase begins with a fresh one.
+    optimizer = torch.optim.Adam(unet.parameters(), lr=unet.learning_rate, fused=True)
+    for _ in range(_FIRST_STEPS):
+        chosen = torch.randint(len(images), (min(_FIRST_BATCH, len(images)),), generator=generator)
+        pixels = reduce_to_mask_size(images[chosen].to(device) / 255)
+        F.binary_cross_entropy(unet(pixels), guess_silhouettes(pixels)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    for group in companions.mask_optimizer.param_groups:
+        group["lr"] = _LEARNING_RATE

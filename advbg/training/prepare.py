@@ -1,7 +1,8 @@
 """Everything that a run of `advbg train` needs, read and checked before anything is written."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from timm.data.config import resolve_model_data_config
@@ -79,6 +80,10 @@ class RunSettings:
             raise ValueError(f"`device` (={self.device!r}) must be one of auto, cpu, cuda")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"`device` (={self.device!r}) is not there: torch finds no GPU")
+
+    def named(self) -> dict[str, Any]:
+        """All settings by their names, those of the training among them."""
+        return {name: value for name, value in asdict(self).items() if name != "training"} | asdict(self.training)
 
     def torch_device(self) -> torch.device:
         """Where to train: the GPU if there is one, unless it was said."""

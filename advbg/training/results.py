@@ -1,11 +1,12 @@
 """What a run of `advbg train` leaves behind: results, weights, figures."""
 
-from dataclasses import asdict
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.data.config import resolve_model_data_config
+from torch import nn
 
 from advbg.attachment import device_of
 from advbg.benchmark.environment import environment
@@ -37,25 +38,24 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
     for name, test in run.tests.items():
         sets[name] = (test.pixels, test.targets, [str(file) for file in test.files])
 
-    def measure() -> dict[str, Any]:
+    def measure(model: nn.Module) -> dict[str, Any]:
         return {
-            name: rate(predict(fitted.model, pixels, bfloat16=bfloat16), targets, run.classes, files)
+            name: rate(predict(model, pixels, bfloat16=bfloat16), targets, run.classes, files)
             for name, (pixels, targets, files) in sets.items()
         }
 
-    measured = measure()
+    measured = measure(fitted.model)
     if fitted.wrapper is not None:
         logits = predict_before_patterns(fitted.wrapper, data.held_out_images, bfloat16=bfloat16)
         measured[BEFORE_PATTERNS] = rate(logits, data.held_out_targets, run.classes, held_out_files)
-    last = {name: tensor.clone() for name, tensor in fitted.model.state_dict().items()}
-    fitted.model.load_state_dict(fitted.best_weights)
-    best = {name: result["accuracy"] for name, result in measure().items()}
-    fitted.model.load_state_dict(last)
+    best_model = copy.deepcopy(fitted.model)
+    best_model.load_state_dict(fitted.best_weights)
+    best = {name: result["accuracy"] for name, result in measure(best_model).items()}
     return {
         "method": run.settings.training.method,
         "model": run.settings.model,
         "seed": run.settings.training.seed,
-        "settings": asdict(run.settings),
+        "settings": run.settings.named(),
         **environment(),
         "device": str(device_of(fitted.model)),
         "classes": list(run.classes),

@@ -60,7 +60,7 @@ def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
     assert [part["n"] for part in results["sets"].values()] == [6, 6, 1, 6]
     assert results["classes"] == sorted(COLORS)
     assert results["images"] == {"size": 32, "training": 24, "held_out": 6, "unreadable": [], "passed_over": {}}
-    assert list(results["phase_seconds"]) == ["classifier", "mask", "adversarial"]
+    assert list(results["phase_seconds"]) == ["first guess", "classifier", "mask", "adversarial"]
     assert {"machine", "versions", "settings", "seconds", "seed", "method", "model"} < set(results)
     assert 2 <= results["best"]["epoch"] <= 3
     assert list(results["best"]["accuracy"]) == ["held-out", "outdoors", "indoors"]
@@ -119,6 +119,8 @@ def test_a_run_goes_on_only_with_the_same_settings_and_files(
     assert "holds a run already: pass --resume" in capsys.readouterr().err
     assert train(monkeypatch, folder, finished, "--resume", "--fit", "crop") == 2
     assert "has `fit` 'pad', not 'crop'" in capsys.readouterr().err
+    assert train(monkeypatch, folder, finished, "--resume", "--seed", 1) == 2
+    assert "has `seed` 0, not 1" in capsys.readouterr().err
     changing = a_folder(tmp_path / "changing", 4)
     assert train(monkeypatch, changing, tmp_path / "run", "--method", "baseline") == 0
     a_picture().save(changing / "red" / "new.png")
@@ -168,6 +170,35 @@ def test_unreadable_files_are_skipped_on_demand_and_listed(
     assert "1 unreadable, 1 that are no images" in " ".join(capsys.readouterr().out.split())
     images = results_of(tmp_path / "run")["images"]
     assert (images["unreadable"], images["passed_over"]) == ([str(broken)], {".txt": 1})
+
+
+def test_images_of_all_kinds_are_trained_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = a_folder(tmp_path / "images", 3)
+    picture, exif = a_picture("red"), Image.Exif()
+    exif[0x0112] = 8
+    kinds = {mode: picture.convert(mode) for mode in ("L", "LA", "P", "RGBA", "1", "I;16")}
+    for mode, image in kinds.items():
+        image.save(
+            folder / "red" / f"{mode.replace(';', '')} ñ 日本.png", **({"transparency": 0} if mode == "P" else {})
+        )
+    picture.convert("CMYK").save(folder / "red" / "CMYK.JPEG")
+    picture.save(folder / "red" / "turned.jpg", exif=exif)
+    picture.resize((5, 7)).save(folder / "red" / "tiny.webp")
+    assert train(monkeypatch, folder, tmp_path / "run") == 0
+    images = results_of(tmp_path / "run")["images"]
+    assert (images["training"] + images["held_out"], images["unreadable"]) == (18, [])
+
+
+def test_stopping_while_images_are_read_leaves_nothing(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advbg.training.prepare.load_images", stop)
+    assert train(monkeypatch, folder, tmp_path / "run") == 130
+    assert "stopped before any training" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

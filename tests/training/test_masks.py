@@ -1,0 +1,95 @@
+"""Masks for short trainings."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm import create_model
+from torch import nn
+
+from advbg import AdversarialBackground
+from advbg.benchmark.mask_quality import rate_masks
+from advbg.masks import SufficiencyNecessity
+from advbg.masks.objectives import output_distance
+from advbg.training.masks import ReducedObjective, guess_silhouettes, teach_first_guess
+from tests.training.made_up import some_data
+
+
+def companions(**options):
+    return AdversarialBackground(create_model("test_resnet", num_classes=3), **options).companions
+
+
+def test_what_differs_from_the_border_is_guessed_to_be_the_object() -> None:
+    data = some_data(silhouettes=True)
+    guessed = guess_silhouettes(data.images / 255)
+    assert torch.equal(guessed.bool(), data.silhouettes)
+
+
+def test_holes_belong_to_the_object() -> None:
+    pixels = torch.ones(1, 3, 32, 32)
+    pixels[..., 8:24, 8:24] = 0.3
+    pixels[..., 14:18, 14:18] = 1.0
+    assert guess_silhouettes(pixels)[0, 0, 8:24, 8:24].min() == 1
+    assert guess_silhouettes(pixels).sum() == 256
+
+
+def test_shades_close_to_the_background_belong_to_the_object() -> None:
+    pixels = torch.ones(1, 3, 32, 32)
+    pixels[..., 8:24, 8:16] = 0.0
+    pixels[..., 8:24, 16:24] = 0.7
+    assert guess_silhouettes(pixels).sum() == 256
+
+
+@settings(max_examples=20, deadline=None)
+@given(value=st.floats(0, 1, width=32), height=st.integers(1, 20), width=st.integers(1, 20))
+def test_a_flat_image_has_no_object_and_no_missing_number(value, height, width) -> None:
+    guessed = guess_silhouettes(torch.full((2, 3, height, width), value))
+    assert torch.isin(guessed, torch.tensor([0.0, 1.0])).all()
+
+
+def test_the_mask_generator_learns_the_guess() -> None:
+    data, learner = some_data(60, silhouettes=True), companions()
+    before = torch.get_rng_state()
+    teach_first_guess(learner, data.images, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+    images = learner.pixel_space.from_pixels(data.images / 255)
+    assert rate_masks(learner.foreground(images) > 0.5, data.silhouettes).iou > 0.7
+    assert learner.step_count == 0
+    assert not learner.mask_optimizer.state
+    assert learner.mask_optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize("name", ["paper", "nonzero"])
+def test_other_mask_generators_are_left_as_they_are(name) -> None:
+    learner, untouched = companions(mask_generator=name), companions(mask_generator=name)
+    data = some_data()
+    teach_first_guess(learner, data.images, seed=0)
+    untouched.build(untouched.pixel_space.from_pixels(data.images / 255))
+    for ours, theirs in zip(learner.parameters(), untouched.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+class Spy(nn.Module):
+    """Keeps the sizes of what it sees."""
+
+    def __init__(self):
+        super().__init__()
+        self.sizes = set()
+
+    def forward(self, images):
+        self.sizes.add(tuple(images.shape[-2:]))
+        return images.mean(dim=(2, 3))
+
+
+@pytest.mark.parametrize(("size", "seen"), [((128, 96), (64, 48)), ((64, 64), (64, 64)), ((20, 30), (20, 30))])
+def test_masks_are_rated_on_images_of_64_pixels_at_most(size, seen) -> None:
+    model = Spy()
+    loss = ReducedObjective()(model, torch.rand(2, 3, *size), torch.rand(2, 1, *size))
+    assert model.sizes == {seen}
+    assert loss.isfinite()
+
+
+def test_small_images_are_rated_as_the_default_rates_them() -> None:
+    images, mask = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32)
+    loss = ReducedObjective()(Spy(), images, mask)
+    assert torch.equal(loss, SufficiencyNecessity(distance=output_distance)(Spy(), images, mask))
