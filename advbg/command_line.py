@@ -34,12 +34,20 @@ def resumable() -> Iterator[None]:
     """Within the context, a training runs: Ctrl-C says how to go on, and a damaged state which file it is in."""
     from advbg.benchmark.training_state import DamagedStateError
 
+    with stoppable("stopped; the same command with --resume goes on after the last whole epoch"):
+        try:
+            yield
+        except DamagedStateError as error:
+            raise UserError(str(error)) from error
+
+
+@contextmanager
+def stoppable(message: str) -> Iterator[None]:
+    """Within the context, Ctrl-C ends the command with a message and the exit code of an interrupt."""
     try:
         yield
-    except DamagedStateError as error:
-        raise UserError(str(error)) from error
     except KeyboardInterrupt:
-        print("advbg: stopped; the same command with --resume goes on after the last whole epoch", file=sys.stderr)
+        print(f"advbg: {message}", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from None
 
 

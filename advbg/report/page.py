@@ -47,7 +47,7 @@ def _content(runs: list[FinishedRun]) -> dict[str, Any]:
         "classes": [_class_row(name, run) for name in run.results["classes"]],
         "sets": list(run.results["sets"]),
         "phases": [
-            {"run": one.name, "phase": _PHASES[phase], "seconds": seconds}
+            {"run": one.name, "phase": _PHASES.get(phase, phase), "seconds": seconds}
             for one in runs
             for phase, seconds in one.results["phase_seconds"].items()
         ],

@@ -55,7 +55,7 @@ def train(
     """Fine-tune a timm model on a folder of images, with or without the method, and test it."""
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.run_folder import begin_folder, open_folder
-    from advbg.command_line import UserError, mendable, resumable, run_folder
+    from advbg.command_line import UserError, mendable, resumable, run_folder, stoppable
     from advbg.training.prepare import RunSettings, prepare
     from advbg.training.run import train_folder
     from advbg.training.settings import FitSettings
@@ -88,12 +88,8 @@ def train(
         )
         path = output or run_folder("train", resume=resume)
         kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
-    try:
-        with mendable(), console.status("reading images"):
-            run = prepare(settings)
-    except KeyboardInterrupt:
-        print("advbg: stopped before any training", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    with stoppable("stopped before any training"), mendable(), console.status("reading images"):
+        run = prepare(settings)
     with mendable():
         begin_folder(path, kept)
     try:
