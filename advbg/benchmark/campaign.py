@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ AUGMENTED = "-augmented"
 
 # The rows that are also trained with the paper's augmentation.
 _AUGMENTED_METHODS = ("baseline", "proposal")
+# Settings that rows of one run may differ in, since rows do not depend on each other.
+_MAY_DIFFER = ("methods", "photographs")
 # What is kept of a run beside its weights.
 _PUBLISHED_FIGURES = ("backgrounds.png", "composites.png")
 
@@ -93,14 +95,18 @@ ALL_METHODS = METHODS
 
 
 def run_campaign(campaign: Campaign, data_dir: Path, output: Path, published: Path, report: Report) -> None:
-    """Run what is not done yet, and publish every run as soon as it ends.
+    """Run what is not done yet, and publish every row as soon as its run ends.
 
     Args:
         campaign: what to run.
         data_dir: where torchvision keeps its data sets.
         output: folder of the runs; what is there goes on.
-        published: folder of the documentation that gets each run's JSON and figures.
+        published: folder of the documentation that gets each run's JSON and figures; rows that it has are not run
+            again, so that another machine, or another day, can add to them.
         report: called after every step.
+
+    Raises:
+        ValueError: where what is published was run with other settings.
     """
     for seed in campaign.seeds:
         for dataset in campaign.datasets:
@@ -109,9 +115,11 @@ def run_campaign(campaign: Campaign, data_dir: Path, output: Path, published: Pa
                 name = f"{dataset}{AUGMENTED if augmentation else ''}"
                 folder = output / name / f"seed-{seed}"
                 settings = campaign.settings(dataset, seed, augmentation=augmentation)
-                open_run(folder, settings, resume=True)
-                reproduce(settings, images, folder, partial(report, run=f"{name} {seed}"))
-                publish_run(folder, published / name, seed)
+                settings = without_published(settings, published / name / f"seed-{seed}" / "results.json")
+                if settings is not None:
+                    open_run(folder, settings, resume=True)
+                    reproduce(settings, images, folder, partial(report, run=f"{name} {seed}"))
+                    publish_run(folder, published / name, seed)
             if campaign.study_seconds:
                 _study(campaign, dataset, seed, images, output, published, report)
 
@@ -125,7 +133,7 @@ def _study(
     published: Path,
     report: Report,
 ) -> None:
-    folder = output / dataset / f"seed-{seed}"
+    folder, target = output / dataset / f"seed-{seed}", published / dataset / f"seed-{seed}"
     settings = StudySettings(
         arms=tuple(ARMS),
         seconds=campaign.study_seconds,
@@ -137,14 +145,35 @@ def _study(
     def show(arm: str, step: int, steps: int, loss: float) -> None:
         report(Progress(arm, "adversarial", step, steps, loss, None), run=f"{dataset} {seed}")
 
-    results = run_study(settings, images, folder / "masks-default.pt", folder / "study.json", show)
-    target = published / dataset / f"seed-{seed}"
-    target.mkdir(parents=True, exist_ok=True)
-    write_json(target / "study.json", results)
+    run_study(settings, images, folder / "masks-default.pt", target / "study.json", show)
+
+
+def without_published(settings: Settings, published: Path) -> Settings | None:
+    """Leave out the rows that are published already.
+
+    Args:
+        settings: of a run.
+        published: its `results.json` in the documentation, which may not be there.
+
+    Returns:
+        The settings with the rows that are left, or None where there are none.
+
+    Raises:
+        ValueError: where `published` was run with other settings.
+    """
+    if not published.is_file():
+        return settings
+    results = json.loads(published.read_text())
+    for name, value in json.loads(json.dumps(asdict(settings))).items():
+        if name not in _MAY_DIFFER and results["settings"][name] != value:
+            raise ValueError(f"{published} was run with `{name}` {results['settings'][name]!r}, not {value!r}")
+    left = tuple(method for method in settings.methods if method not in results["methods"])
+    photographs = settings.photographs if PHOTOGRAPHS in left else None
+    return replace(settings, methods=left, photographs=photographs) if left else None
 
 
 def publish_run(folder: Path, published: Path, seed: int) -> None:
-    """Copy a run's results, and the figures of the proposal of the first seed, to the documentation.
+    """Add a run's results, and the figures of the proposal of the first seed, to the documentation.
 
     Args:
         folder: of the run.
@@ -158,6 +187,12 @@ def publish_run(folder: Path, published: Path, seed: int) -> None:
         method.pop("checkpoint")  # which names a place on this machine
     photographs = results["settings"]["photographs"]
     results["settings"]["photographs"] = photographs and Path(photographs).name
+    if (target / "results.json").is_file():
+        before = json.loads((target / "results.json").read_text())
+        rows = before["methods"] | results["methods"]
+        results["methods"] = {method: rows[method] for method in METHODS if method in rows}
+        results["settings"]["photographs"] = results["settings"]["photographs"] or before["settings"]["photographs"]
+    results["settings"]["methods"] = list(results["methods"])
     write_json(target / "results.json", results)
     for figure in _PUBLISHED_FIGURES:
         if seed == 0 and (folder / "proposal" / figure).is_file():

@@ -78,8 +78,17 @@ def run_study(
 
     Returns:
         What `output` holds.
+
+    Raises:
+        FileNotFoundError: where something is left to do and `start_file` is missing.
+        ValueError: where `output` has other settings.
     """
     results = _read_or_begin(settings, dataset, output)
+    if set(settings.arms) - results["arms"].keys() and not start_file.is_file():
+        raise FileNotFoundError(
+            f"the study begins at {str(start_file)!r}, which a run leaves: take `random` out of the results that are "
+            "published for this seed to run it again"
+        )
     if not results["milliseconds"]:
         results["milliseconds"] = _time_steps(settings, dataset, start_file)
         write_json(output, results)

@@ -52,7 +52,7 @@ def write_summary(published: Path) -> list[Path]:
         pages.append(_write(folder / "index.md", dataset_page(folder.name, runs, augmented)))
         draw_accuracy(runs, folder / "accuracy.png")
         draw_sensitivity(runs, folder / "sensitivity.png")
-        studies[folder.name] = read_seeds(folder, "study.json")
+        studies[folder.name] = [study for study in read_seeds(folder, "study.json") if _is_complete(study)]
     costs = [json.loads(file.read_text()) for file in sorted((published / "cost").glob("*.json"))]
     if costs:
         pages.append(_write(published / "cost" / "index.md", cost_page(costs)))
@@ -61,6 +61,10 @@ def write_summary(published: Path) -> list[Path]:
         pages.append(_write(published / "study-tables.md", study_tables(studies)))
         draw_study(studies, published / "study.png")
     return pages
+
+
+def _is_complete(study: dict[str, Any]) -> bool:
+    return all(arm in study["arms"] for arm in study["settings"]["arms"])
 
 
 def dataset_page(name: str, runs: Sequence[dict[str, Any]], augmented: Sequence[dict[str, Any]]) -> str:

@@ -1,6 +1,7 @@
 """Tables and figures over seeds."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from advbg import cli
-from advbg.benchmark import campaign, evaluation, study
+from advbg.benchmark import campaign, evaluation, reproduce, study
 from advbg.benchmark.summary import read_seeds, spread, write_summary
 
 
@@ -77,6 +78,46 @@ def test_the_same_command_trains_nothing_twice(published, monkeypatch):
     monkeypatch.setattr(study, "_train_and_test", trained)
     _tables(monkeypatch, published)
     assert (published / "docs" / "digits" / "index.md").read_text() == before
+
+
+def test_another_machine_adds_rows_to_those_that_are_published(published, monkeypatch, tmp_path):
+    shutil.copytree(published / "docs", tmp_path / "docs")
+    trained = []
+    train = reproduce.train
+    monkeypatch.setattr(
+        reproduce, "train", lambda method, *args, **named: trained.append(method) or train(method, *args, **named)
+    )
+    _tables(monkeypatch, tmp_path, "--methods", "black,baseline,proposal", "--seeds", "1", "--no-augmentation")
+    assert trained == ["black"]
+    results = json.loads((tmp_path / "docs/digits/seed-1/results.json").read_text())
+    assert results["settings"]["methods"] == list(results["methods"]) == ["baseline", "black", "paper", "proposal"]
+    before = json.loads((published / "docs/digits/seed-1/results.json").read_text())
+    assert {name: results["methods"][name] for name in before["methods"]} == before["methods"]
+
+
+def test_rows_are_not_added_to_results_of_other_settings(published, monkeypatch, tmp_path, capsys):
+    shutil.copytree(published / "docs", tmp_path / "docs")
+    with pytest.raises(AssertionError):
+        _tables(monkeypatch, tmp_path, "--methods", "black", "--epochs", "1,1,2")
+    assert "was run with `epochs` [1, 1, 1], not [1, 1, 2]" in capsys.readouterr().err
+
+
+def test_a_study_without_the_masks_it_begins_with_is_refused(published, monkeypatch, tmp_path, capsys):
+    shutil.copytree(published / "docs", tmp_path / "docs")
+    (tmp_path / "docs/digits/seed-0/study.json").unlink()
+    with pytest.raises(AssertionError):
+        _tables(monkeypatch, tmp_path)
+    assert "masks-default.pt" in capsys.readouterr().err
+
+
+def test_an_unfinished_study_is_left_out_of_the_tables(published, tmp_path):
+    shutil.copytree(published / "docs", tmp_path / "docs")
+    file = tmp_path / "docs/digits/seed-1/study.json"
+    unfinished = json.loads(file.read_text())
+    del unfinished["arms"]["some climb"]
+    file.write_text(json.dumps(unfinished))
+    write_summary(tmp_path / "docs")
+    assert "Of one seed;" in (tmp_path / "docs/study-tables.md").read_text()
 
 
 def test_pages_are_made_again_from_published_results_alone(published, monkeypatch):

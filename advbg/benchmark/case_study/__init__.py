@@ -1,0 +1,1 @@
+"""From the studio to the world: photographs of things, and what is behind them."""
