@@ -1,4 +1,4 @@
-"""The `advbg` command: reproduce, evaluate, preview, plugins."""
+"""The `advbg` command."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from advbg.backgrounds.photographs import list_images, read_image
+from advbg.benchmark.case_study.commands import case_study
 from advbg.benchmark.commands import bench, masks, tables
 from advbg.command_line import (
     RUNS,
@@ -43,6 +44,7 @@ app.command()(masks)
 app.command()(bench)
 app.command()(train)
 app.command()(report)
+app.command("case-study")(case_study)
 
 
 class DatasetName(StrEnum):

@@ -37,14 +37,8 @@ class AttentionClassifier(nn.Module):
         super().__init__()
         self.global_branch = PaperClassifier(image_size=image_size, channels=channels, classes=classes)
         features = max(layer.out_channels for layer in self.global_branch if isinstance(layer, nn.Conv2d))
-        local: list[nn.Module] = []
-        for inputs, outputs in zip((channels, *_LOCAL_FILTERS), _LOCAL_FILTERS, strict=False):
-            local += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
-        self.local_branch = nn.Sequential(*local)
-        # Three linear layers without activations, as the authors have them.
-        self.fusion = nn.Sequential(
-            nn.Linear(_LOCAL_FILTERS[-1] + features, 2048), nn.Linear(2048, 256), nn.Linear(256, classes)
-        )
+        self.local_branch = make_local_branch(channels)
+        self.fusion = make_fusion(features, classes)
         self.register_buffer("attending", torch.tensor(False))
 
     def attend(self) -> None:
@@ -69,6 +63,25 @@ class AttentionClassifier(nn.Module):
                 break
             features = layer(features)
         return features
+
+
+def make_local_branch(channels: int) -> nn.Sequential:
+    """Three convolutions with strides, for crops of so many channels."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip((channels, *_LOCAL_FILTERS), _LOCAL_FILTERS, strict=False):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def make_fusion(features: int, classes: int) -> nn.Sequential:
+    """What turns the local branch's pooled outputs, followed by the global branch's, into logits.
+
+    Args:
+        features: of the global branch.
+        classes: how many there are.
+    """
+    # Three linear layers without activations, as the authors have them.
+    return nn.Sequential(nn.Linear(_LOCAL_FILTERS[-1] + features, 2048), nn.Linear(2048, 256), nn.Linear(256, classes))
 
 
 def attended_boxes(

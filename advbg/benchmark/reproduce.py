@@ -1,6 +1,5 @@
 """The paper's experiment from end to end: train every row, test it before the six backgrounds, write it all down."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.mask_quality import rate_companions
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, PLAIN_METHODS, check_methods, mask_recipe
 from advbg.benchmark.paper_results import paper_results
-from advbg.benchmark.run_folder import begin_folder, open_folder
+from advbg.benchmark.run_folder import begin_folder, measured_before, open_folder
 from advbg.benchmark.tables import markdown_table
 from advbg.benchmark.training import Progress, Recipe, Trained, train
 from advbg.files import write_atomically
@@ -122,7 +121,7 @@ def open_run(output: Path, settings: Settings, *, resume: bool) -> None:
     """
     # Rows do not depend on each other, so a run that goes on may have other ones.
     ours = open_folder(output, asdict(settings), resume=resume, may_differ=("methods", "photographs"))
-    _measured_before(output)
+    measured_before(output, "methods")
     begin_folder(output, ours)
 
 
@@ -148,7 +147,7 @@ def reproduce(
         "settings": asdict(settings),
         **environment(),
         # A row that an earlier session measured is not measured again.
-        "methods": _measured_before(output),
+        "methods": measured_before(output, "methods"),
         "paper": paper_results(settings.dataset),
     }
     previews: dict[str, Preview] = {}
@@ -173,16 +172,6 @@ def reproduce(
     if shown is not None:
         figures.overview(previews[shown].images, previews[shown].composites, results, output / "overview.png")
     return results
-
-
-def _measured_before(output: Path) -> dict[str, Any]:
-    results_file = output / "results.json"
-    if not results_file.is_file():
-        return {}
-    try:
-        return json.loads(results_file.read_text())["methods"]
-    except (json.JSONDecodeError, KeyError) as error:
-        raise ValueError(f"{results_file} is damaged: {error!r}") from error
 
 
 def _measure(method: str, trained: Trained, dataset: ImageDataset) -> dict[str, Any]:

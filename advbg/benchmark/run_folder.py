@@ -49,3 +49,25 @@ def begin_folder(output: Path, settings: Mapping[str, Any]) -> None:
     """Make the folder and write the settings into it."""
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / "settings.json", settings)
+
+
+def measured_before(output: Path, name: str) -> dict[str, Any]:
+    """What earlier sessions of a run have measured, which is not measured again.
+
+    Args:
+        output: folder of the run.
+        name: what its `results.json` keeps them under.
+
+    Returns:
+        Nothing where there is no such file.
+
+    Raises:
+        ValueError: where the file is damaged.
+    """
+    results_file = output / "results.json"
+    if not results_file.is_file():
+        return {}
+    try:
+        return json.loads(results_file.read_text(encoding="utf-8"))[name]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{results_file} is damaged: {error!r}") from error

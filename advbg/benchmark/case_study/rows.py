@@ -1,14 +1,32 @@
 """The rows of a case study."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from advbg.benchmark.methods import PHOTOGRAPHS
+from advbg.training.models import check_model, create_model
 from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings
+
+_LEAST_SIDE = 32
 
 # The proposal against its own backgrounds and photographs, half and half.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
-ROWS = (*TRAINING_METHODS, MIXED)
+ATTENTION = "attention"
+BASELINE = "baseline"
+ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)
+
+
+def check_rows(names: Sequence[str]) -> None:
+    """Check names of rows.
+
+    Raises:
+        ValueError: where a name is unknown or stands twice, or there is none.
+    """
+    if not names or len(set(names)) < len(names) or set(names) - set(ROWS):
+        raise ValueError(f"`rows` (={','.join(names)!r}) must be different ones of {', '.join(ROWS)}")
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,10 @@ class CaseRecipe:
         batch_size: images in a step.
         learning_rate: the largest of one cycle.
         precision: `float32` or `bfloat16`.
+
+    Raises:
+        FileNotFoundError: where `weights` is no file.
+        ValueError: where an argument is out of range; the message names it.
     """
 
     model: str
@@ -35,11 +57,44 @@ class CaseRecipe:
     learning_rate: float
     precision: str
 
+    def __post_init__(self) -> None:
+        check_model(self.model)
+        if self.weights is not None and self.pretrained:
+            raise ValueError(f"`weights` (={self.weights!r}) and `pretrained` are two answers to one question")
+        if self.weights is not None and not Path(self.weights).is_file():
+            raise FileNotFoundError(f"`weights` (={self.weights!r}) does not exist")
+        if self.image_size < _LEAST_SIDE:
+            raise ValueError(f"`image_size` (={self.image_size}) must be {_LEAST_SIDE} or more")
+        if self.epochs < 2:
+            raise ValueError(f"`epochs` (={self.epochs}) must be 2 or more, one for each branch of `{ATTENTION}`")
+        self.settings(BASELINE, 0, Path())
+
+    @property
+    def from_scratch(self) -> bool:
+        """Whether models begin with random weights."""
+        return self.weights is None and not self.pretrained
+
+    def model_for(self, classes: int, seed: int) -> nn.Module:
+        """A new model.
+
+        Args:
+            classes: how many it shall tell apart.
+            seed: of its first weights.
+        """
+        return create_model(
+            self.model,
+            classes,
+            seed=seed,
+            weights=Path(self.weights) if self.weights else None,
+            pretrained=self.pretrained,
+            image_size=self.image_size,
+        )
+
     def settings(self, row: str, seed: int, photographs: Path) -> FitSettings:
         """What `fit` is told.
 
         Args:
-            row: one of `ROWS`.
+            row: one of `ROWS` but `attention`, which is trained as two baselines.
             seed: of everything random.
             photographs: folder of those to train with.
         """

@@ -113,9 +113,9 @@ def _insulators(data_dir: Path) -> list[ClassFolder]:
     if not components.is_dir():
         raise NotADirectoryError(f"`data_dir` (={str(data_dir)!r}) has no folder `components`, as the insulators have")
     everything = find_classes(components, "data_dir")
-    found = dict.fromkeys(everything.labels, ())
+    found: dict[str, list[Path]] = {label: [] for label in everything.labels}
     for file, label in zip(everything.files, everything.labels, strict=True):
-        found[label] = (*found[label], file)
+        found[label].append(file)
     sets = []
     for name, numbers in _INSULATOR_SETS.items():
         labels, files = [], []

@@ -1,20 +1,20 @@
 """What a trained model of a case study is tested on."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import nn
 
 from advbg.backgrounds import Photographs
-from advbg.benchmark.case_study.studies import Study
+from advbg.benchmark.case_study.studies import Images, Study
 from advbg.benchmark.mask_quality import MaskQuality, rate_masks
 from advbg.training.testing import accuracy, predict
 from advbg.wrapper import AdversarialBackground
 
 HELD_OUT = "held-out"
-BEFORE_PHOTOGRAPHS = "held-out before photographs"
+NEW_BACKGROUND = "new background"
 
 # Backgrounds for each held-out object, so that chance has less of a say.
 _BACKGROUNDS = 4
@@ -22,38 +22,39 @@ _SEED = 20204
 _BATCH_SIZE = 64
 
 
-def before_photographs(study: Study, unseen: Path) -> list[UInt8[Tensor, "held_out 3 size size"]]:
-    """Put the held-out objects, cut out by their silhouettes, before photographs: the pure change of background.
+def columns_of(study: Study, unseen: Path) -> dict[str, Images]:
+    """The columns of a study.
+
+    Before a new background, held-out objects are cut out by their silhouettes and put before photographs: the pure
+    change of background. There are four versions of each, the same in every run.
 
     Args:
         study: with held-out images and their silhouettes.
-        unseen: folder of photographs.
-
-    Returns:
-        Four versions of all held-out images, the same in every run.
+        unseen: folder of photographs that no training sees.
     """
+    held_out = study.held_out
     source, generator = Photographs(unseen, keep_in_memory=True), torch.Generator().manual_seed(_SEED)
-    pixels, versions = study.held_out.pixels, []
+    count, channels, height, width = held_out.pixels.shape
+    versions = []
     for _ in range(_BACKGROUNDS):
-        backgrounds = source.sample(len(pixels), (3, *pixels.shape[-2:]), generator)
-        versions.append(torch.where(study.silhouettes, pixels, (255 * backgrounds).round().to(torch.uint8)))
-    return versions
+        backgrounds = source.sample(count, (channels, height, width), generator)
+        versions.append(torch.where(study.silhouettes, held_out.pixels, (255 * backgrounds).round().to(torch.uint8)))
+    changed = Images(torch.cat(versions), held_out.targets.repeat(_BACKGROUNDS))
+    return {HELD_OUT: held_out, NEW_BACKGROUND: changed, **study.elsewhere}
 
 
-def test_model(model: nn.Module, study: Study, unseen: Path) -> dict[str, float]:
-    """Accuracy in percent on every column of the study.
+def measure(model: nn.Module, sets: Mapping[str, Images], *, bfloat16: bool) -> dict[str, float]:
+    """Accuracy in percent on every column.
 
     Args:
         model: trained.
-        study: the data.
-        unseen: folder of photographs that no training saw.
+        sets: from `columns_of`.
+        bfloat16: whether to call the model under autocast.
     """
-    columns = {HELD_OUT: accuracy(predict(model, study.held_out.pixels), study.held_out.targets)}
-    changed = [predict(model, pixels) for pixels in before_photographs(study, unseen)]
-    columns[BEFORE_PHOTOGRAPHS] = accuracy(torch.cat(changed), study.held_out.targets.repeat(len(changed)))
-    for name, images in study.elsewhere.items():
-        columns[name] = accuracy(predict(model, images.pixels), images.targets)
-    return columns
+    return {
+        name: accuracy(predict(model, images.pixels, bfloat16=bfloat16), images.targets)
+        for name, images in sets.items()
+    }
 
 
 def rate_learned_masks(wrapper: AdversarialBackground, study: Study) -> MaskQuality:

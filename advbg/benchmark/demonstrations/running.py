@@ -1,6 +1,5 @@
 """Run a demonstration over seeds, and write down what was measured."""
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -13,7 +12,7 @@ from advbg.benchmark.demonstrations.tables import markdown_table
 from advbg.benchmark.environment import environment
 from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.progress import Report
-from advbg.benchmark.run_folder import begin_folder, open_folder
+from advbg.benchmark.run_folder import begin_folder, measured_before, open_folder
 
 EXAMPLES, SCORES = "examples.png", "scores.png"
 
@@ -32,7 +31,7 @@ def open_demonstration(output: Path, demonstration: Demonstration, *, resume: bo
     """
     settings = {"task": demonstration.name, **demonstration.settings()}
     ours = open_folder(output, settings, resume=resume)
-    _measured_before(output)
+    measured_before(output, "seeds")
     begin_folder(output, ours)
 
 
@@ -57,7 +56,7 @@ def run_demonstration(
         "description": demonstration.description,
         "settings": demonstration.settings(),
         **environment(),
-        "seeds": _measured_before(output),
+        "seeds": measured_before(output, "seeds"),
     }
     for seed in seeds:
         row = results["seeds"].setdefault(str(seed), {})
@@ -103,13 +102,3 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
 
 def _state_file(output: Path, seed: int, method: str) -> Path:
     return output / f"seed-{seed}" / f"{method}.pt"
-
-
-def _measured_before(output: Path) -> dict[str, Any]:
-    results_file = output / "results.json"
-    if not results_file.is_file():
-        return {}
-    try:
-        return json.loads(results_file.read_text())["seeds"]
-    except (json.JSONDecodeError, KeyError) as error:
-        raise ValueError(f"{results_file} is damaged: {error!r}") from error

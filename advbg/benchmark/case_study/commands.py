@@ -1,0 +1,74 @@
+"""The command `advbg case-study`."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def case_study(
+    study: Annotated[str, typer.Argument(help="office10, fruits or insulators.")],
+    photographs: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Photographs: two thirds to train with, one to test before.")
+    ],
+    data_dir: Annotated[Path, typer.Option(help="Folder of the data.")] = Path("data"),
+    model: Annotated[str, typer.Option(help="Name of a timm model.")] = "tf_efficientnet_lite0",
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights of the same model, for any classes.")
+    ] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="Let timm download weights.")] = False,
+    rows: Annotated[str | None, typer.Option(help="Separated by commas; all by default.")] = None,
+    seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
+    image_size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 128,
+    epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
+    batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="The largest of one cycle, for AdamW.")] = 5e-4,
+    precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
+        "float32"
+    ),
+    output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
+    ] = False,
+    published: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Also keep results, figures and page there.")
+    ] = None,
+) -> None:
+    """Train on objects in a studio and test elsewhere, row by row; without weights, from scratch."""
+    from advbg.benchmark.case_study.pages import rich_table, write_page
+    from advbg.benchmark.case_study.rows import ROWS, CaseRecipe, check_rows
+    from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy, open_case_study, run_case_study
+    from advbg.benchmark.case_study.studies import load_study
+    from advbg.benchmark.progress import flushing_denormals, progress_bar
+    from advbg.command_line import mendable, parse_seeds, resumable, run_folder
+
+    console = Console()
+    with mendable():
+        chosen, numbers = tuple(rows.split(",")) if rows else ROWS, parse_seeds(seeds)
+        check_rows(chosen)
+        recipe = CaseRecipe(
+            model=model,
+            weights=str(weights) if weights else None,
+            pretrained=pretrained,
+            image_size=image_size,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            precision=precision,
+        )
+        case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
+        folder = output or run_folder(case.name, resume=resume)
+        open_case_study(folder, case, resume=resume)
+    with resumable(), progress_bar(console) as report, flushing_denormals():
+        results = run_case_study(case, chosen, numbers, folder, report)
+    console.print(rich_table(results))
+    console.print(f"Results and figures are in [bold]{folder}[/bold]", soft_wrap=True)
+    if published is not None:
+        target = published / "case-studies" / case.name
+        target.mkdir(parents=True, exist_ok=True)
+        for name in ("results.json", EXAMPLES):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, target / name)
+        console.print(f"Published: {write_page(published)}", soft_wrap=True)

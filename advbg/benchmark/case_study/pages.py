@@ -1,0 +1,116 @@
+"""The tables of case studies: in a terminal, and as a page of the documentation."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from advbg.benchmark.case_study.figures import draw_columns
+from advbg.benchmark.case_study.running import EXAMPLES
+from advbg.benchmark.files import write_text
+from advbg.benchmark.paper_results import PAPER_INSULATORS
+from advbg.benchmark.summary import spread
+from advbg.benchmark.tables import markdown_table_of
+
+ACCURACY = "accuracy.png"
+_TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
+_INTRODUCTION = (
+    "# Case studies\n\n"
+    "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
+    "of the same studio; `new background` the same objects, cut out by a flood fill from the border and put before "
+    "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
+    "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two thirds of a "
+    "folder of photographs, the other third is tested before; `proposal` is the library's default, which sees none. "
+    "Masks are learned without silhouettes. Accuracy in percent, of the last epoch; mean ± standard deviation over "
+    "seeds.\n"
+)
+
+
+def rows_of(results: dict[str, Any]) -> list[str]:
+    """Names of the rows that every seed has.
+
+    Args:
+        results: what `results.json` holds.
+    """
+    seeds = list(results["seeds"].values())
+    return [row for row in seeds[0] if all(row in seed for seed in seeds)]
+
+
+def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Head and cells of the table: accuracy in each column, the masks' IoU, seconds.
+
+    Args:
+        results: what `results.json` holds.
+    """
+    names, seeds = list(results["images"])[1:], list(results["seeds"].values())
+    rows = []
+    for row in rows_of(results):
+        measured = [seed[row] for seed in seeds]
+        cells = [spread(each["accuracy"][name] for each in measured) for name in names]
+        masks = [each["mask"]["iou"] for each in measured if "mask" in each]
+        seconds = f"{statistics.mean(each['seconds'] for each in measured):.0f}"
+        rows.append((row, *cells, spread(masks, 2) if masks else "", seconds))
+    return ("", *names, "mask IoU", "seconds"), rows
+
+
+def rich_table(results: dict[str, Any]) -> Table:
+    """The table for a terminal."""
+    head, rows = table_rows(results)
+    table = Table(title=results["settings"]["study"], box=SIMPLE, padding=0)
+    for index, name in enumerate(head):
+        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def write_page(published: Path) -> Path:
+    """Write `case-studies/index.md`, and its figures, from the published results of all case studies.
+
+    Args:
+        published: folder of the documentation's results.
+
+    Returns:
+        The page.
+    """
+    page = published / "case-studies" / "index.md"
+    parts = [_INTRODUCTION]
+    for file in sorted(page.parent.glob("*/results.json")):
+        results = json.loads(file.read_text(encoding="utf-8"))
+        draw_columns(results, file.parent / ACCURACY)
+        parts.append(_section(results, file.parent))
+    head = ("paper: drone images", *PAPER_INSULATORS)
+    values = ("accuracy", *(f"{value:.1f}" for value in PAPER_INSULATORS.values()))
+    parts.append(
+        "## The paper's insulators\n\nFour kinds of insulators, from a laboratory to a drone. The images are not "
+        "public; `advbg case-study insulators` reads the authors' folders. Their figures, for reference:\n\n"
+        f"{markdown_table_of(head, [values])}\n"
+    )
+    write_text(page, "\n".join(parts))
+    return page
+
+
+def _section(results: dict[str, Any], folder: Path) -> str:
+    settings, machine = results["settings"], results["machine"]
+    head, rows = table_rows(results)
+    processor = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"
+    images = ", ".join(f"{count} {name}" for name, count in results["images"].items())
+    begin = "ImageNet weights" if settings["weights"] or settings["pretrained"] else "random weights"
+    parts = [
+        f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}",
+        f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
+        f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
+        f"{settings['precision']}; {len(results['classes'])} classes; images: {images}. "
+        f"{len(results['seeds'])} seeds on {processor}.",
+        markdown_table_of(head, rows),
+        f"![Accuracy]({folder.name}/{ACCURACY})",
+    ]
+    if (folder / EXAMPLES).is_file():
+        parts.append(
+            "Held-out images, the mask generator's activations, Otsu's threshold of them, and composites:\n\n"
+            f"![Images, masks, composites]({folder.name}/{EXAMPLES})"
+        )
+    return "\n\n".join(parts) + "\n"

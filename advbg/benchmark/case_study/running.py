@@ -1,0 +1,148 @@
+"""Run a case study over seeds, and write down what was measured."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from advbg.benchmark.case_study.attention import fit_attention
+from advbg.benchmark.case_study.photographs import share_out_photographs
+from advbg.benchmark.case_study.rows import ATTENTION, BASELINE, CaseRecipe
+from advbg.benchmark.case_study.studies import Study
+from advbg.benchmark.case_study.testing import columns_of, measure, rate_learned_masks
+from advbg.benchmark.environment import environment
+from advbg.benchmark.figures import composite_rows
+from advbg.benchmark.files import write_json
+from advbg.benchmark.progress import Report
+from advbg.benchmark.run_folder import begin_folder, measured_before, open_folder
+from advbg.preview import preview
+from advbg.training.fit import Fitted, TrainingData, fit
+from advbg.training.settings import PROPOSAL
+
+EXAMPLES = "examples.png"
+
+_SHOWN_IMAGES = 10
+
+
+@dataclass(frozen=True)
+class CaseStudy:
+    """A study, and how its rows are trained.
+
+    Attributes:
+        study: the data.
+        recipe: of all rows.
+        photographs: folder of photographs, which `run_case_study` shares out between training and test.
+    """
+
+    study: Study
+    recipe: CaseRecipe
+    photographs: Path
+
+    @property
+    def name(self) -> str:
+        """The study's, and whether training is from scratch."""
+        return f"{self.study.name}-scratch" if self.recipe.from_scratch else self.study.name
+
+    def settings(self) -> dict[str, Any]:
+        """What a run that goes on must have the same."""
+        weights = self.recipe.weights
+        return {
+            "study": self.study.name,
+            **asdict(self.recipe),
+            "weights": weights and Path(weights).name,
+            "photographs": self.photographs.name,
+        }
+
+
+def open_case_study(output: Path, case: CaseStudy, *, resume: bool) -> None:
+    """Make the folder of a new run, or check that of one that goes on.
+
+    Args:
+        output: the folder.
+        case: what is to be run.
+        resume: whether to go on with what is there.
+
+    Raises:
+        FileExistsError: where `output` has files and `resume` is off, or is not a folder.
+        ValueError: where the run in `output` had other settings, which the message names, or is damaged.
+    """
+    ours = open_folder(output, case.settings(), resume=resume)
+    measured_before(output, "seeds")
+    begin_folder(output, ours)
+
+
+def run_case_study(
+    case: CaseStudy, rows: Sequence[str], seeds: Sequence[int], output: Path, report: Report
+) -> dict[str, Any]:
+    """Train and test every row for every seed, but those that are done.
+
+    Args:
+        case: what to run.
+        rows: of `ROWS`.
+        seeds: of the trainings.
+        output: the folder that `open_case_study` opened; it gets `results.json` after every row, and the figure of the
+            first seed's proposal.
+        report: called after every step.
+
+    Returns:
+        What `results.json` holds.
+    """
+    study = case.study
+    training, unseen = share_out_photographs(case.photographs, output)
+    columns = columns_of(study, unseen)
+    results: dict[str, Any] = {
+        "settings": case.settings(),
+        "classes": list(study.classes),
+        "images": {"training": len(study.training.pixels)}
+        | {name: len(images.pixels) for name, images in columns.items()},
+        **environment(),
+        "seeds": measured_before(output, "seeds"),
+    }
+    bfloat16 = case.recipe.precision == "bfloat16"
+    for seed in seeds:
+        measured = results["seeds"].setdefault(str(seed), {})
+        for row in rows:
+            if row in measured:
+                continue
+            state_file = output / f"seed-{seed}" / row / "state.pt"
+            state_file.parent.mkdir(parents=True, exist_ok=True)
+            fitted = _train(case, row, seed, training, state_file, partial(report, run=f"{row} {seed}"))
+            measured[row] = {
+                "accuracy": measure(fitted.model, columns, bfloat16=bfloat16),
+                "seconds": round(sum(fitted.phase_seconds.values()), 1),
+                "phase_seconds": {phase: round(seconds, 1) for phase, seconds in fitted.phase_seconds.items()},
+            }
+            if fitted.wrapper is not None:
+                measured[row]["mask"] = asdict(rate_learned_masks(fitted.wrapper, study))
+            if row == PROPOSAL and seed == seeds[0]:
+                _draw_examples(fitted, study, output / EXAMPLES)
+            write_json(output / "results.json", results)
+            # It has done its work, and is larger than all of the rest.
+            for file in state_file.parent.glob("*.pt"):
+                file.unlink()
+    return results
+
+
+def _train(
+    case: CaseStudy, row: str, seed: int, photographs: Path, state_file: Path, report: Callable[..., None]
+) -> Fitted:
+    study, recipe = case.study, case.recipe
+    training, held_out = study.training, study.held_out
+    data = TrainingData(training.pixels, training.targets, held_out.pixels, held_out.targets)
+    model = recipe.model_for(len(study.classes), seed)
+    if row == ATTENTION:
+        return fit_attention(model, data, recipe.settings(BASELINE, seed, photographs), state_file, report)
+    return fit(model, data, recipe.settings(row, seed, photographs), state_file=state_file, report=report)
+
+
+def _draw_examples(fitted: Fitted, study: Study, path: Path) -> None:
+    """Images, the mask generator's activations, Otsu's threshold of them and composites, as the paper's figure has."""
+    if fitted.wrapper is None:
+        return
+    companions, pixels = fitted.wrapper.companions, study.held_out.pixels
+    chosen = torch.linspace(0, len(pixels) - 1, min(_SHOWN_IMAGES, len(pixels))).long()
+    shown = preview(companions, companions.pixel_space.from_pixels(pixels[chosen].to(companions.device) / 255))
+    composite_rows(shown.images, shown.masks, shown.composites, path, binarized_masks=shown.binarized)

@@ -1,0 +1,260 @@
+"""The case studies: from a studio to other places."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from advbg import cli
+from advbg.benchmark.case_study import attention, running
+from advbg.benchmark.case_study.photographs import share_out_photographs
+from advbg.benchmark.case_study.rows import ROWS, CaseRecipe
+from advbg.benchmark.case_study.silhouettes import flooded_silhouettes
+from advbg.benchmark.case_study.studies import Images, Study, load_study
+from advbg.benchmark.case_study.testing import HELD_OUT, NEW_BACKGROUND, columns_of
+from advbg.training.models import create_model
+from advbg.training.settings import FitSettings
+from advbg.training.testing import predict
+from tests.training.made_up import COLORS, a_folder, a_picture, some_data
+
+_REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both studies' folders with three classes of blocks, insulators, and photographs."""
+    root = tmp_path_factory.mktemp("data")
+    for index, name in enumerate(
+        ("office10/amazon", "office10/webcam", "office10/dslr", "fruits/studio", "fruits/shop")
+    ):
+        a_folder(root / name, seed=100 * index)
+    for kind in ("IPL", "IPN", "IPV", "ISB"):
+        for number in (1, 2, 3, 4):
+            folder = root / "components" / f"data_{kind}_{number}"
+            folder.mkdir(parents=True)
+            for index in range(number + 2):
+                a_picture("red", index).save(folder / f"{index}.jpg")
+    (root / "photographs").mkdir()
+    generator = np.random.default_rng(0)
+    for index in range(7):
+        noise = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / "photographs" / f"{index}.png")
+    return root
+
+
+def _command(data_dir: Path, output: Path, *more: object) -> list[str]:
+    return [
+        *("case-study", "office10", "--data-dir", str(data_dir), "--photographs", str(data_dir / "photographs")),
+        *("--model", "test_efficientnet", "--image-size", "32", "--epochs", "3", "--batch-size", "6"),
+        *("--output", str(output), *map(str, more)),
+    ]
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["advbg", *arguments])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return int(stop.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run of all rows with two seeds, published."""
+    folder = tmp_path_factory.mktemp("case-study")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        command = _command(data_dir, folder / "run", "--seeds", "0,1", "--published", folder / "docs")
+        assert _run(monkeypatch, *command) == 0
+    return folder
+
+
+def test_every_row_is_measured_in_every_column(finished: Path) -> None:
+    results = json.loads((finished / "run" / "results.json").read_text())
+    columns = [HELD_OUT, NEW_BACKGROUND, "webcam", "dslr"]
+    assert list(results["images"]) == ["training", *columns]
+    assert results["images"] == dict(zip(results["images"], (15, 3, 12, 18, 18), strict=True))
+    for seed in ("0", "1"):
+        assert tuple(results["seeds"][seed]) == ROWS
+        for row, measured in results["seeds"][seed].items():
+            assert list(measured["accuracy"]) == columns
+            assert ("mask" in measured) == (row not in ("baseline", "attention"))
+            assert measured["seconds"] == pytest.approx(sum(measured["phase_seconds"].values()), abs=0.3)
+
+
+def test_the_page_shows_what_was_measured(finished: Path) -> None:
+    page = (finished / "docs" / "case-studies" / "index.md").read_text()
+    seeds = json.loads((finished / "run" / "results.json").read_text())["seeds"]
+    values = [seeds[seed]["proposal"]["accuracy"]["webcam"] for seed in ("0", "1")]
+    row = next(line for line in page.splitlines() if line.startswith("| proposal |"))
+    assert row.split("|")[4].strip() == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+    assert "from random weights" in page
+    assert "| accuracy | 71.9 | 45.8 | 76.3 | 59.6 | 88.7 | 93.8 |" in page
+    for figure in ("accuracy.png", "examples.png"):
+        assert f"](office10-scratch/{figure})" in page
+        picture = np.asarray(Image.open(finished / "docs" / "case-studies" / "office10-scratch" / figure))
+        assert picture.std() > 0
+
+
+def test_a_run_goes_on_with_other_rows_and_trains_none_twice(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = _command(data_dir, tmp_path / "run", "--seeds", "0", "--rows")
+    assert _run(monkeypatch, *command, "baseline") == 0
+    trained = []
+    train = running._train
+    monkeypatch.setattr(running, "_train", lambda case, row, *rest: trained.append(row) or train(case, row, *rest))
+    assert _run(monkeypatch, *command, "black,baseline", "--resume") == 0
+    assert trained == ["black"]
+    assert not list((tmp_path / "run").rglob("*.pt"))
+
+
+def test_a_row_is_the_same_whenever_it_is_trained(finished: Path, data_dir: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        assert (
+            _run(monkeypatch, *_command(data_dir, tmp_path / "run", "--seeds", "1", "--rows", "attention,random")) == 0
+        )
+    ours, theirs = (json.loads((path / "run/results.json").read_text())["seeds"]["1"] for path in (tmp_path, finished))
+    for row in ("attention", "random"):
+        assert ours[row]["accuracy"] == theirs[row]["accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--rows", "nothing"), "`rows` (='nothing')"),
+        (("--rows", "black,black"), "`rows` (='black,black')"),
+        (("--epochs", "1"), "`epochs` (=1) must be 2 or more"),
+        (("--image-size", "16"), "`image_size` (=16)"),
+        (("--model", "resnet_of_mine"), "`model` (='resnet_of_mine')"),
+        (("--weights", "nowhere.safetensors"), "`weights` (='nowhere.safetensors') does not exist"),
+        (("--seeds", "0,0"), "`seeds` (='0,0')"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_any_work(
+    data_dir: Path,
+    tmp_path: Path,
+    more: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _run(monkeypatch, *_command(data_dir, tmp_path / "run"), *more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_folder_is_named(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(monkeypatch, *_command(tmp_path, tmp_path / "run")) == 2
+    assert "office10/amazon" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"`study` \(='cars'\) must be one of office10, fruits, insulators"):
+        load_study("cars", data_dir, 32)
+
+
+def test_insulators_are_read_from_the_authors_folders(data_dir: Path) -> None:
+    study = load_study("insulators", data_dir, 32)
+    assert study.classes == ("IPL", "IPN", "IPV", "ISB")
+    assert len(study.training.pixels) + len(study.held_out.pixels) == 4 * 3
+    assert {name: len(images.pixels) for name, images in study.elsewhere.items()} == {"drone 1": 20, "drone 2": 40}
+    assert study.elsewhere["drone 2"].targets.bincount().tolist() == [10, 10, 10, 10]
+
+
+def test_a_set_of_insulators_that_is_missing_is_named(tmp_path: Path) -> None:
+    for kind in ("IPL", "IPN", "IPV"):
+        folder = tmp_path / "components" / f"data_{kind}_1"
+        folder.mkdir(parents=True)
+        a_picture().save(folder / "0.png")
+    with pytest.raises(NotADirectoryError, match=r"components/data_ISB_1"):
+        load_study("insulators", tmp_path, 32)
+
+
+def test_a_flood_leaves_the_object_and_what_it_encloses() -> None:
+    pixels = torch.full((2, 3, 20, 24), 250, dtype=torch.uint8)
+    pixels[0, :, 5:15, 6:16] = 90
+    pixels[0, :, 8:12, 9:13] = 250  # a hole, which a flood from the border does not reach
+    pixels[1, 0, 3:9, 2:20] = 40  # other in one channel only
+    silhouettes = flooded_silhouettes(pixels)
+    assert silhouettes.shape == (2, 1, 20, 24)
+    expected = torch.zeros(2, 1, 20, 24, dtype=torch.bool)
+    expected[0, 0, 5:15, 6:16] = True
+    expected[1, 0, 3:9, 2:20] = True
+    assert torch.equal(silhouettes, expected)
+
+
+def test_the_pure_change_of_background_leaves_every_pixel_of_the_object(data_dir: Path) -> None:
+    study = load_study("office10", data_dir, 32)
+    columns = columns_of(study, data_dir / "photographs")
+    changed, count = columns[NEW_BACKGROUND], len(study.held_out.pixels)
+    assert torch.equal(changed.targets, study.held_out.targets.repeat(4))
+    for version in changed.pixels.split(count):
+        objects = study.silhouettes.expand(-1, 3, -1, -1)
+        assert torch.equal(version[objects], study.held_out.pixels[objects])
+        assert (version[~objects] != study.held_out.pixels[~objects]).float().mean() > 0.9
+    again = columns_of(study, data_dir / "photographs")
+    assert torch.equal(again[NEW_BACKGROUND].pixels, changed.pixels)
+
+
+def test_photographs_of_the_test_are_none_of_the_training(data_dir: Path, tmp_path: Path) -> None:
+    folders = share_out_photographs(data_dir / "photographs", tmp_path)
+    training, unseen = ({file.read_bytes() for file in folder.iterdir()} for folder in folders)
+    assert len(training) == 4
+    assert len(unseen) == 3
+    assert not training & unseen
+
+
+def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
+    a_picture().save(tmp_path / "one.png")
+    with pytest.raises(ValueError, match=r"must have 3 images or more, got 1"):
+        share_out_photographs(tmp_path, tmp_path / "run")
+
+
+def test_the_attention_looks_twice_and_leaves_its_global_branch_as_it_is(tmp_path: Path) -> None:
+    data = some_data()
+    model = create_model("test_efficientnet", len(COLORS), seed=0)
+    fitted = attention.fit_attention(
+        model, data, FitSettings(method="baseline", epochs=3, batch_size=6), tmp_path / "state.pt", lambda _: None
+    )
+    around = fitted.model
+    assert isinstance(around, attention.AttentionAround)
+    assert around.global_branch is model
+    alone = attention.fit(
+        create_model("test_efficientnet", len(COLORS), seed=0),
+        data,
+        FitSettings(method="baseline", epochs=1, batch_size=6),
+    )
+    for name, tensor in alone.model.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name]), name
+    assert not torch.equal(predict(around, data.images), predict(model, data.images))
+
+
+def test_a_model_without_feature_maps_cannot_be_attended(tmp_path: Path) -> None:
+    model = create_model("test_vit", 3, seed=0, image_size=32)
+    with pytest.raises(ValueError, match=r"needs a model with feature maps"):
+        attention.AttentionAround(model, 3, 32)
+
+
+def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"")
+    with pytest.raises(ValueError, match="two answers"):
+        CaseRecipe("test_resnet", str(file), True, 32, 3, 6, 5e-4, "float32")
+
+
+@pytest.mark.skipif(not _REAL_DATA.is_dir(), reason="needs ../shared/data")
+def test_the_real_studies_are_as_large_as_they_are_said_to_be() -> None:
+    office = load_study("office10", _REAL_DATA, 32)
+    counts = len(office.training.pixels) + len(office.held_out.pixels)
+    assert (counts, len(office.elsewhere["webcam"].pixels), len(office.elsewhere["dslr"].pixels)) == (958, 295, 157)
+    assert 0.1 < office.silhouettes.float().mean() < 0.7
+
+
+def test_a_study_keeps_the_held_out_images_out_of_its_training(data_dir: Path) -> None:
+    study = load_study("fruits", data_dir, 32)
+    assert isinstance(study, Study)
+    training: Images = study.training
+    known = {image.numpy().tobytes() for image in training.pixels}
+    assert not known & {image.numpy().tobytes() for image in study.held_out.pixels}
