@@ -22,10 +22,10 @@ _INTRODUCTION = (
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
     "of the same studio; `new background` the same objects, cut out by a flood fill from the border and put before "
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
-    "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two thirds of a "
-    "folder of photographs, the other third is tested before; `proposal` is the library's default, which sees none. "
-    "Masks are learned without silhouettes. Accuracy in percent, of the last epoch; mean ± standard deviation over "
-    "seeds.\n"
+    "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
+    "thirds of a folder of photographs, the other third is tested before; `proposal` is the library's default, which "
+    "sees none. Masks are learned without silhouettes. Accuracy in percent, of the last epoch; mean ± standard "
+    "deviation over seeds.\n"
 )
 
 
