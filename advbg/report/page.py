@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from advbg.benchmark.files import write_text
 from advbg.report.pictures import embed, thumbnail, training_curves
 from advbg.report.runs import FinishedRun
+from advbg.training.prepare import BEFORE
 
 _FAILURES = 12
 _PHASES = {"plain": "training", "classifier": "classifier", "mask": "masks", "adversarial": "adversarial"}
@@ -39,6 +40,8 @@ def write_report(runs: list[FinishedRun], path: Path) -> None:
 def _content(runs: list[FinishedRun]) -> dict[str, Any]:
     run = runs[0]
     sets = list(dict.fromkeys(name for one in runs for name in one.results["sets"]))
+    # Files show their own backgrounds, so mistakes before patterns have no pictures.
+    shown = {name: rated for name, rated in run.results["sets"].items() if not name.startswith(BEFORE)}
     return {
         "run": run,
         "results": run.results,
@@ -53,8 +56,8 @@ def _content(runs: list[FinishedRun]) -> dict[str, Any]:
         ],
         "curves": training_curves(runs),
         "moments": [{"name": _moment(figure), "picture": embed(figure)} for figure in run.figures],
-        "failures": {name: _failures(rated) for name, rated in run.results["sets"].items()},
-        "confusions": {name: _confusion(rated["confusion"]) for name, rated in run.results["sets"].items()},
+        "failures": {name: _failures(rated) for name, rated in shown.items()},
+        "confusions": {name: _confusion(rated["confusion"]) for name, rated in shown.items()},
         "settings": json.dumps(run.results["settings"], indent=2, ensure_ascii=False),
         "versions": run.results["versions"],
         "machine": run.results["machine"],

@@ -24,7 +24,7 @@ from advbg.training.squares import check_fit
 
 # Sets of images in the results, beside the test folders.
 HELD_OUT = "held-out"
-BEFORE_PATTERNS = "held-out, before patterns"
+BEFORE = "held-out, before "
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
 def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:
     """Test folders by their own names, or by their paths where those are not different."""
     names = [folder.path.resolve().name for folder in folders]
-    if len({*names, HELD_OUT, BEFORE_PATTERNS}) < len(names) + 2:
+    if len(set(names)) < len(names) or any(name.startswith(HELD_OUT) for name in names):
         names = [str(folder.path) for folder in folders]
     if len(set(names)) < len(names):
         raise ValueError(f"`--test` (={', '.join(names)}) names a folder twice")

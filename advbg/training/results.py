@@ -15,8 +15,8 @@ from advbg.files import write_atomically
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData
 from advbg.training.models import save_model
-from advbg.training.prepare import BEFORE_PATTERNS, HELD_OUT, PreparedRun
-from advbg.training.testing import predict, predict_before_patterns, rate
+from advbg.training.prepare import BEFORE, HELD_OUT, PreparedRun
+from advbg.training.testing import before_patterns, predict, rate
 
 _SHOWN_IMAGES = 8
 
@@ -37,6 +37,8 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
     sets = {HELD_OUT: (data.held_out_images, data.held_out_targets, held_out_files)}
     for name, test in run.tests.items():
         sets[name] = (test.pixels, test.targets, [str(file) for file in test.files])
+    for name, changed in before_patterns(data.held_out_images).items():
+        sets[f"{BEFORE}{name}"] = (changed, data.held_out_targets, held_out_files)
 
     def measure(model: nn.Module) -> dict[str, Any]:
         return {
@@ -45,9 +47,6 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
         }
 
     measured = measure(fitted.model)
-    if fitted.wrapper is not None:
-        logits = predict_before_patterns(fitted.wrapper, data.held_out_images, bfloat16=bfloat16)
-        measured[BEFORE_PATTERNS] = rate(logits, data.held_out_targets, run.classes, held_out_files)
     best_model = copy.deepcopy(fitted.model)
     best_model.load_state_dict(fitted.best_weights)
     best = {name: result["accuracy"] for name, result in measure(best_model).items()}

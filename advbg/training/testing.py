@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
 
 from advbg.attachment import device_of
-from advbg.backgrounds.patterns import Patterns
-from advbg.compositing import composite
+from advbg.backgrounds.patterns import PATTERNS, Patterns
 from advbg.pixel_space import PixelSpace
-from advbg.wrapper import AdversarialBackground
+from advbg.training.silhouettes import flooded_silhouettes
 
 _BATCH_SIZE = 64
 _WORST = 20
@@ -42,40 +41,25 @@ def predict(
     return torch.cat(logits)
 
 
-@torch.inference_mode()
-def predict_before_patterns(
-    wrapper: AdversarialBackground,
-    pixels: UInt8[Tensor, "count 3 height width"],
-    *,
-    seed: int = 0,
-    bfloat16: bool = False,
-) -> Float[Tensor, "count classes"]:
-    """Ask a model for its logits on objects that its own companions cut out, before the paper's six patterns.
+def before_patterns(pixels: UInt8[Tensor, "count 3 height width"]) -> dict[str, UInt8[Tensor, "count 3 height width"]]:
+    """Cut objects out by their flooded silhouettes and put them before each of the paper's six patterns.
 
-    The masks are learned, so what they miss of an object is gone, and what they leave of its background is there.
+    The same for every method, whatever masks it has learned. Where an image's background is not plain, the flood stops
+    early, and what it does not reach of the background stays.
 
     Args:
-        wrapper: trained, put into evaluation mode.
         pixels: on the CPU.
-        seed: of the draws of patterns.
-        bfloat16: whether to call the model under autocast.
 
     Returns:
-        Logits in float32 on the CPU.
+        Changed images by the name of the pattern.
     """
-    wrapper.eval()
-    companions = wrapper.companions
-    device, space, logits = companions.device, companions.pixel_space, []
-    patterns, generator = Patterns(), torch.Generator(device).manual_seed(seed)
-    for batch in pixels.split(_BATCH_SIZE):
-        images = space.from_pixels(batch.to(device) / 255)
-        count, channels, height, width = images.shape
-        backgrounds = patterns.sample(count, (channels, height, width), generator)
-        everything = torch.ones(count, dtype=torch.bool, device=device)
-        composites = composite(images, companions.foreground(images), backgrounds, everything, space)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            logits.append(wrapper(composites).float().cpu())
-    return torch.cat(logits)
+    silhouettes, generator = flooded_silhouettes(pixels), torch.Generator()
+    channels, height, width = pixels.shape[1:]
+    shape = (channels, height, width)
+    return {
+        name: torch.where(silhouettes, pixels, (255 * Patterns(name).sample(1, shape, generator)).to(torch.uint8))
+        for name in PATTERNS
+    }
 
 
 def accuracy(logits: Float[Tensor, "count classes"], targets: Int64[Tensor, "count"]) -> float:

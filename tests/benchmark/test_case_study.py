@@ -13,11 +13,11 @@ from advbg import cli
 from advbg.benchmark.case_study import attention, running
 from advbg.benchmark.case_study.photographs import share_out_photographs
 from advbg.benchmark.case_study.rows import ROWS, CaseRecipe
-from advbg.benchmark.case_study.silhouettes import flooded_silhouettes
 from advbg.benchmark.case_study.studies import Images, Study, load_study
 from advbg.benchmark.case_study.testing import HELD_OUT, NEW_BACKGROUND, columns_of
 from advbg.training.models import create_model
 from advbg.training.settings import FitSettings
+from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import predict
 from tests.training.made_up import COLORS, a_folder, a_picture, some_data
 

@@ -103,6 +103,18 @@ def page(tmp_path: Path) -> str:
     return (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
+def test_each_class_has_its_accuracy_before_each_pattern_but_no_pictures_of_it(tmp_path: Path) -> None:
+    folder = _make_run(tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    results["sets"]["held-out, before clock"] = results["sets"]["held-out"]
+    (folder / "results.json").write_text(json.dumps(results))
+    write_report([read_run(folder)], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<th>held-out, before clock</th>" in page
+    assert "<h3>outdoors</h3>" in page
+    assert "<h3>held-out, before clock</h3>" not in page
+
+
 def test_the_page_needs_nothing_beside_it(page: str) -> None:
     addresses = _Page(page).addresses
     assert len(addresses) > 3

@@ -6,8 +6,8 @@ import pytest
 import torch
 from timm import create_model
 
-from advbg import AdversarialBackground, Schedule
-from advbg.training.testing import accuracy, predict, predict_before_patterns, rate
+from advbg.backgrounds.patterns import PATTERNS
+from advbg.training.testing import accuracy, before_patterns, predict, rate
 from tests.training.made_up import some_data
 
 CLASSES, FILES = ["å", "b", "c"], ["0.png", "1.png", "2.png", "3.png"]
@@ -52,26 +52,13 @@ def test_predictions_are_the_models_own() -> None:
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_objects_are_cut_out_and_put_before_patterns() -> None:
-    seen = []
-
-    class Spy(torch.nn.Module):
-        def forward(self, images):
-            seen.append(images)
-            return images.mean(dim=(2, 3))
-
-    def mask(pixels):
-        return (pixels.amin(dim=1, keepdim=True) < 0.5).float()
-
-    wrapper = AdversarialBackground(Spy(), schedule=Schedule(0, 0), mask_generator=mask)
+def test_objects_are_cut_out_and_put_before_each_pattern() -> None:
     data = some_data()
-    logits = predict_before_patterns(wrapper, data.images)
-    assert logits.shape == (18, 3)
-    objects = data.images.amin(dim=1, keepdim=True) < 128
-    composites = torch.cat(seen)
-    pixels = data.images / 255
-    torch.testing.assert_close(composites * objects, pixels * objects)
-    background = composites.masked_select(~objects)
-    assert set(background.unique().tolist()) == {0.0, 1.0}
-    assert 0.1 < background.mean() < 0.9
-    assert torch.equal(predict_before_patterns(wrapper, data.images), logits)
+    objects = (data.images < 255).any(dim=1, keepdim=True).expand(-1, 3, -1, -1)
+    changed = before_patterns(data.images)
+    assert tuple(changed) == ("stripes", "board", "border", "circles", "clock", "random")
+    for name, pixels in changed.items():
+        assert pixels.dtype == torch.uint8
+        assert torch.equal(pixels[objects], data.images[objects])
+        pattern = (255 * PATTERNS[name](32)).to(torch.uint8).expand_as(pixels)
+        assert torch.equal(pixels[~objects], pattern[~objects])

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from timm import create_model
 
 from advbg import cli
+from advbg.backgrounds.patterns import PATTERNS
 from advbg.preview import rebuild
 from advbg.training import run as training_run
 from tests.training.made_up import COLORS, a_folder, a_picture
@@ -56,14 +57,15 @@ def results_of(output):
 
 def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
     results = results_of(finished)
-    assert list(results["sets"]) == ["held-out", "outdoors", "indoors", "held-out, before patterns"]
-    assert [part["n"] for part in results["sets"].values()] == [6, 6, 1, 6]
+    changed = [f"held-out, before {name}" for name in PATTERNS]
+    assert list(results["sets"]) == ["held-out", "outdoors", "indoors", *changed]
+    assert [part["n"] for part in results["sets"].values()] == [6, 6, 1, *[6] * 6]
     assert results["classes"] == sorted(COLORS)
     assert results["images"] == {"size": 32, "training": 24, "held_out": 6, "unreadable": [], "passed_over": {}}
     assert list(results["phase_seconds"]) == ["first guess", "classifier", "mask", "adversarial"]
     assert {"machine", "versions", "settings", "seconds", "seed", "method", "model"} < set(results)
     assert 2 <= results["best"]["epoch"] <= 3
-    assert list(results["best"]["accuracy"]) == ["held-out", "outdoors", "indoors"]
+    assert list(results["best"]["accuracy"]) == list(results["sets"])
     assert [epoch["epoch"] for epoch in json.loads((finished / "history.json").read_text())] == [1, 2, 3]
     figures = sorted(file.name for file in (finished / "figures").iterdir())
     assert figures == ["composites-epoch-02.png", "composites-epoch-03.png"]
@@ -144,7 +146,7 @@ def test_a_baseline_has_neither_companions_nor_their_figures(
     assert train(monkeypatch, folder, tmp_path / "run", "--method", "baseline") == 0
     written = {path.name for path in (tmp_path / "run").iterdir()}
     assert written.isdisjoint({"companions.pt", "figures", "tensorboard"})
-    assert list(results_of(tmp_path / "run")["sets"]) == ["held-out"]
+    assert "held-out, before clock" in results_of(tmp_path / "run")["sets"]
 
 
 def test_photographs_and_mixtures_are_backgrounds(

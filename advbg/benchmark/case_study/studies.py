@@ -6,7 +6,6 @@ from pathlib import Path
 from jaxtyping import Bool, Int64, UInt8
 from torch import Tensor
 
-from advbg.benchmark.case_study.silhouettes import flooded_silhouettes
 from advbg.training.folders import (
     ClassFolder,
     check_test_folder,
@@ -15,6 +14,7 @@ from advbg.training.folders import (
     load_images,
     split,
 )
+from advbg.training.silhouettes import flooded_silhouettes
 
 # Of the studio's images, the same share of each class; which ones, a seed of its own says, the same for all runs.
 _HELD_OUT = 0.2

@@ -45,7 +45,7 @@ def draw_scores(results: dict[str, Any], path: Path) -> None:
             label=method,
             color=METHOD_COLORS[method],
         )
-    axes.set_xticks(np.arange(len(kinds)), list(kinds))
+    axes.set_xticks(np.arange(len(kinds)), list(kinds), fontsize=8)
     axes.set_ylabel(results["measure"])
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=9, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
