@@ -62,11 +62,14 @@ def create_model(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
-            model = timm.create_model(name, **options)
+            model: Any = timm.create_model(name, **options)
         except Exception as error:  # whatever a download can raise, and models without `num_classes`
             raise ValueError(f"`model` (={name!r}) cannot be made: {error}") from error
-    if weights is not None:
-        _load_backbone(model, weights)
+        if weights is not None:
+            _load_backbone(model, weights)
+        if weights is not None or pretrained:
+            # Some models' own first classifiers are so large that their gradient undoes what was learned before.
+            model.reset_classifier(classes)
     return model
 
 

@@ -11,7 +11,7 @@ from advbg import AdversarialBackground
 from advbg.benchmark.mask_quality import rate_masks
 from advbg.masks import SufficiencyNecessity
 from advbg.masks.objectives import output_distance
-from advbg.training.masks import ReducedObjective, guess_silhouettes, teach_first_guess
+from advbg.training.masks import GuidedObjective, guess_silhouettes, plainness, teach_first_guess
 from tests.training.made_up import some_data
 
 
@@ -84,12 +84,29 @@ class Spy(nn.Module):
 @pytest.mark.parametrize(("size", "seen"), [((128, 96), (64, 48)), ((64, 64), (64, 64)), ((20, 30), (20, 30))])
 def test_masks_are_rated_on_images_of_64_pixels_at_most(size, seen) -> None:
     model = Spy()
-    loss = ReducedObjective()(model, torch.rand(2, 3, *size), torch.rand(2, 1, *size))
+    loss = GuidedObjective()(model, torch.rand(2, 3, *size), torch.rand(2, 1, *size))
     assert model.sizes == {seen}
     assert loss.isfinite()
 
 
-def test_small_images_are_rated_as_the_default_rates_them() -> None:
+def test_small_images_are_rated_as_the_default_rates_them_but_for_the_guess() -> None:
     images, mask = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32)
-    loss = ReducedObjective()(Spy(), images, mask)
+    loss = GuidedObjective(guess_weight=0.0)(Spy(), images, mask)
     assert torch.equal(loss, SufficiencyNecessity(distance=output_distance)(Spy(), images, mask))
+
+
+def test_masks_are_held_to_the_guess_where_a_border_is_plain() -> None:
+    data = some_data(silhouettes=True)
+    images, guess = data.images / 255, data.silhouettes.float()
+    loss = {name: GuidedObjective(guess_weight=weight) for name, weight in (("with", 2.0), ("without", 0.0))}
+    for mask in (guess * 0.8 + 0.1, torch.full_like(guess, 0.5), (1 - guess) * 0.8 + 0.1):
+        difference = loss["with"](Spy(), images, mask) - loss["without"](Spy(), images, mask)
+        expected = 2 * torch.nn.BCELoss()(mask.double(), guess.double())
+        assert difference.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_guess_that_reaches_the_border_is_trusted_less() -> None:
+    guess = torch.zeros(3, 1, 16, 16)
+    guess[1, :, 4:12, 4:12] = 1
+    guess[2, :, :8] = 1  # the top, and the upper halves of both sides
+    assert plainness(guess).tolist() == pytest.approx([1.0, 1.0, 1 - (16 + 8 + 8) / 64])

@@ -36,6 +36,16 @@ def test_a_head_for_as_many_classes_is_not_read_either(tmp_path: Path) -> None:
     assert not torch.equal(model.state_dict()["classifier.weight"], theirs["classifier.weight"])
 
 
+@pytest.mark.parametrize("name", [NAME, "test_resnet", "test_vit"])
+def test_a_new_head_on_learned_features_begins_small(tmp_path: Path, name) -> None:
+    save_file(timm.create_model(name, num_classes=7).state_dict(), tmp_path / "w.safetensors")
+    model = create_model(name, 3, seed=0, weights=tmp_path / "w.safetensors")
+    head = model.get_classifier()
+    assert head.weight.abs().max() <= head.in_features**-0.5
+    again = create_model(name, 3, seed=0, weights=tmp_path / "w.safetensors")
+    assert torch.equal(again.get_classifier().weight, head.weight)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
