@@ -11,6 +11,7 @@ from PIL import Image
 
 from advbg import cli
 from advbg.benchmark.case_study import attention, running
+from advbg.benchmark.case_study.pages import write_page
 from advbg.benchmark.case_study.photographs import share_out_photographs
 from advbg.benchmark.case_study.rows import ROWS, CaseRecipe
 from advbg.benchmark.case_study.studies import Images, Study, load_study
@@ -92,10 +93,20 @@ def test_the_page_shows_what_was_measured(finished: Path) -> None:
     assert row.split("|")[4].strip() == f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
     assert "from random weights" in page
     assert "| accuracy | 71.9 | 45.8 | 76.3 | 59.6 | 88.7 | 93.8 |" in page
-    for figure in ("accuracy.png", "examples.png"):
-        assert f"](office10-scratch/{figure})" in page
-        picture = np.asarray(Image.open(finished / "docs" / "case-studies" / "office10-scratch" / figure))
-        assert picture.std() > 0
+    assert "](office10-scratch/accuracy.png)" in page
+    for figure in (finished / "docs/case-studies/office10-scratch/accuracy.png", finished / "run/examples.png"):
+        assert np.asarray(Image.open(figure)).std() > 0
+
+
+def test_only_pictures_that_a_licence_lets_others_show_are_published(
+    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not (finished / "docs/case-studies/office10-scratch/examples.png").exists()
+    command = _command(data_dir, tmp_path / "run", "--seeds", "0", "--rows", "proposal", "--published", tmp_path)
+    assert _run(monkeypatch, *["fruits" if word == "office10" else word for word in command]) == 0
+    published = tmp_path / "case-studies" / "fruits-scratch" / "examples.png"
+    assert published.read_bytes() == (tmp_path / "run" / "examples.png").read_bytes()
+    assert "](fruits-scratch/examples.png)" in (tmp_path / "case-studies" / "index.md").read_text()
 
 
 def test_a_run_goes_on_with_other_rows_and_trains_none_twice(
@@ -258,3 +269,12 @@ def test_a_study_keeps_the_held_out_images_out_of_its_training(data_dir: Path) -
     training: Images = study.training
     known = {image.numpy().tobytes() for image in training.pixels}
     assert not known & {image.numpy().tobytes() for image in study.held_out.pixels}
+
+
+def test_the_documentations_page_is_that_of_its_results(tmp_path: Path) -> None:
+    committed = Path(__file__).parents[2] / "docs" / "results" / "case-studies"
+    for file in committed.glob("*/*"):
+        target = tmp_path / "case-studies" / file.relative_to(committed)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    assert write_page(tmp_path).read_text() == (committed / "index.md").read_text()

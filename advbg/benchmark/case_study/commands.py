@@ -33,14 +33,15 @@ def case_study(
         bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
     ] = False,
     published: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also keep results, figures and page there.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also keep results and page there, and pictures that may be shown."),
     ] = None,
 ) -> None:
     """Train on objects in a studio and test elsewhere, row by row; without weights, from scratch."""
     from advbg.benchmark.case_study.pages import rich_table, write_page
     from advbg.benchmark.case_study.rows import ROWS, CaseRecipe, check_rows
     from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy, open_case_study, run_case_study
-    from advbg.benchmark.case_study.studies import load_study
+    from advbg.benchmark.case_study.studies import MAY_BE_SHOWN, load_study
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.command_line import mendable, parse_seeds, resumable, run_folder
 
@@ -68,7 +69,7 @@ def case_study(
     if published is not None:
         target = published / "case-studies" / case.name
         target.mkdir(parents=True, exist_ok=True)
-        for name in ("results.json", EXAMPLES):
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, target / name)
+        shutil.copyfile(folder / "results.json", target / "results.json")
+        if study in MAY_BE_SHOWN and (folder / EXAMPLES).is_file():
+            shutil.copyfile(folder / EXAMPLES, target / EXAMPLES)
         console.print(f"Published: {write_page(published)}", soft_wrap=True)

@@ -96,6 +96,7 @@ def write_page(published: Path) -> Path:
 def _section(results: dict[str, Any], folder: Path) -> str:
     settings, machine = results["settings"], results["machine"]
     head, rows = table_rows(results)
+    seeds = f"{len(results['seeds'])} seeds" if len(results["seeds"]) > 1 else "One seed"
     processor = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"
     images = ", ".join(f"{count} {name}" for name, count in results["images"].items())
     begin = "ImageNet weights" if settings["weights"] or settings["pretrained"] else "random weights"
@@ -104,7 +105,7 @@ def _section(results: dict[str, Any], folder: Path) -> str:
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
         f"{settings['precision']}; {len(results['classes'])} classes; images: {images}. "
-        f"{len(results['seeds'])} seeds on {processor}.",
+        f"{seeds} on {processor}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",
     ]
