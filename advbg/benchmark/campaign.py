@@ -175,6 +175,8 @@ def without_published(settings: Settings, published: Path) -> Settings | None:
 def publish_run(folder: Path, published: Path, seed: int) -> None:
     """Add a run's results, and the figures of the proposal of the first seed, to the documentation.
 
+    Rows that are added on another machine, or with other versions, say so themselves.
+
     Args:
         folder: of the run.
         published: folder of the data set in the documentation.
@@ -189,7 +191,11 @@ def publish_run(folder: Path, published: Path, seed: int) -> None:
     results["settings"]["photographs"] = photographs and Path(photographs).name
     if (target / "results.json").is_file():
         before = json.loads((target / "results.json").read_text())
-        rows = before["methods"] | results["methods"]
+        for name in ("machine", "versions"):
+            if results[name] != before[name]:
+                results["methods"] = {method: row | {name: results[name]} for method, row in results["methods"].items()}
+                results[name] = before[name]
+        rows = results["methods"] | before["methods"]
         results["methods"] = {method: rows[method] for method in METHODS if method in rows}
         results["settings"]["photographs"] = results["settings"]["photographs"] or before["settings"]["photographs"]
     results["settings"]["methods"] = list(results["methods"])

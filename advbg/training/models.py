@@ -30,6 +30,23 @@ def check_model(name: str) -> None:
         raise ValueError(f"`model` (={name!r}) is no model of timm{hint}")
 
 
+def check_weights(weights: str | None, *, pretrained: bool) -> None:
+    """Check where a model's first weights come from.
+
+    Args:
+        weights: path of a file, or None.
+        pretrained: whether timm downloads them.
+
+    Raises:
+        FileNotFoundError: where `weights` is no file.
+        ValueError: where both are asked for.
+    """
+    if weights is not None and pretrained:
+        raise ValueError(f"`weights` (={weights!r}) and `pretrained` are two answers to one question")
+    if weights is not None and not Path(weights).is_file():
+        raise FileNotFoundError(f"`weights` (={weights!r}) does not exist")
+
+
 def create_model(
     name: str,
     classes: int,

@@ -18,7 +18,7 @@ from advbg.training.folders import (
     load_images,
     split,
 )
-from advbg.training.models import check_model, create_model
+from advbg.training.models import check_model, check_weights, create_model
 from advbg.training.settings import FitSettings
 from advbg.training.squares import check_fit
 
@@ -66,10 +66,7 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         check_model(self.model)
-        if self.weights is not None and self.pretrained:
-            raise ValueError(f"`weights` (={self.weights!r}) and `pretrained` are two answers to one question")
-        if self.weights is not None and not Path(self.weights).is_file():
-            raise FileNotFoundError(f"`weights` (={self.weights!r}) does not exist")
+        check_weights(self.weights, pretrained=self.pretrained)
         if self.image_size is not None and self.image_size < 8:
             raise ValueError(f"`image_size` (={self.image_size}) must be 8 or more")
         check_fit(self.fit, "fit")

@@ -142,6 +142,9 @@ def test_a_row_is_the_same_whenever_it_is_trained(finished: Path, data_dir: Path
         (("--model", "resnet_of_mine"), "`model` (='resnet_of_mine')"),
         (("--weights", "nowhere.safetensors"), "`weights` (='nowhere.safetensors') does not exist"),
         (("--seeds", "0,0"), "`seeds` (='0,0')"),
+        (("--model", "test_vit"), "the row `attention` needs a model with feature maps"),
+        (("--photographs", "nowhere"), "nowhere"),
+        (("--batch-size", "15", "--epochs", "2"), "there are 3 phases"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_any_work(

@@ -95,6 +95,21 @@ def test_another_machine_adds_rows_to_those_that_are_published(published, monkey
     assert {name: results["methods"][name] for name in before["methods"]} == before["methods"]
 
 
+def test_rows_of_another_machine_say_what_they_were_measured_on(published, monkeypatch, tmp_path):
+    shutil.copytree(published / "docs", tmp_path / "docs")
+    file = tmp_path / "docs/digits/seed-1/results.json"
+    before = json.loads(file.read_text())
+    here = before["machine"]
+    before["machine"] = here | {"processor": "another"}
+    file.write_text(json.dumps(before))
+    _tables(monkeypatch, tmp_path, "--methods", "black", "--seeds", "1", "--no-augmentation")
+    results = json.loads(file.read_text())
+    assert results["machine"]["processor"] == "another"
+    assert results["methods"]["black"]["machine"] == here
+    assert "versions" not in results["methods"]["black"]
+    assert "machine" not in results["methods"]["proposal"]
+
+
 def test_rows_are_not_added_to_results_of_other_settings(published, monkeypatch, tmp_path, capsys):
     shutil.copytree(published / "docs", tmp_path / "docs")
     with pytest.raises(AssertionError):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -21,7 +22,12 @@ class AttentionAround(nn.Module):
         global_branch: with timm's `forward_features`, whose outputs have the shape (batch, channel, rows, columns).
         classes: how many it tells apart.
         image_size: side of the images in pixels.
+
+    Raises:
+        ValueError: where its features are no maps.
     """
+
+    global_branch: Any
 
     def __init__(self, global_branch: nn.Module, classes: int, image_size: int) -> None:
         super().__init__()
@@ -30,9 +36,8 @@ class AttentionAround(nn.Module):
         self.pretrained_cfg = getattr(global_branch, "pretrained_cfg", {})
         device = next(global_branch.parameters()).device
         with torch.no_grad():
-            features = self.global_branch.eval().forward_features(
-                torch.zeros(1, 3, image_size, image_size, device=device)
-            )  # type: ignore[operator]
+            image = torch.zeros(1, 3, image_size, image_size, device=device)
+            features = self.global_branch.eval().forward_features(image)
         if features.ndim != 4:
             raise ValueError(
                 f"the row `attention` needs a model with feature maps, but these have shape {tuple(features.shape)}"
@@ -49,7 +54,7 @@ class AttentionAround(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch classes"]:
         """Classify images."""
         with torch.no_grad():
-            features = self.global_branch.forward_features(images)  # type: ignore[operator]
+            features = self.global_branch.forward_features(images)
             crops = crop(images, attended_boxes(features))
         pooled = [part.mean(dim=(2, 3)) for part in (self.local_branch(crops), features)]
         return self.fusion(torch.cat(pooled, dim=1))
@@ -73,6 +78,10 @@ def fit_attention(
 
     Returns:
         The whole model, with the seconds of both trainings.
+
+    Raises:
+        DamagedStateError: where a file of a state is damaged or of another training.
+        ValueError: where the model's features are no maps.
     """
     first = settings.epochs // 2
     alone = fit(model, data, replace(settings, epochs=first), state_file=state_file, report=report)

@@ -61,7 +61,7 @@ def case_study(
         )
         case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
         folder = output or run_folder(case.name, resume=resume)
-        open_case_study(folder, case, resume=resume)
+        open_case_study(folder, case, chosen, resume=resume)
     with resumable(), progress_bar(console) as report, flushing_denormals():
         results = run_case_study(case, chosen, numbers, folder, report)
     console.print(rich_table(results))

@@ -9,6 +9,16 @@ from matplotlib.figure import Figure
 from advbg.benchmark.figures import METHOD_COLORS, save_figure
 
 
+def rows_of(results: dict[str, Any]) -> list[str]:
+    """Names of the rows that every seed has.
+
+    Args:
+        results: what `results.json` holds.
+    """
+    seeds = list(results["seeds"].values())
+    return [row for row in seeds[0] if all(row in seed for seed in seeds)]
+
+
 def draw_columns(results: dict[str, Any], path: Path) -> None:
     """Draw the accuracy of every row in every column, with standard deviations over seeds.
 
@@ -17,7 +27,7 @@ def draw_columns(results: dict[str, Any], path: Path) -> None:
         path: of the PNG.
     """
     seeds, columns = list(results["seeds"].values()), list(results["images"])[1:]
-    rows = [row for row in seeds[0] if all(row in seed for seed in seeds)]
+    rows = rows_of(results)
     width = 0.84 / len(rows)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()

@@ -8,7 +8,7 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
-from advbg.benchmark.case_study.figures import draw_columns
+from advbg.benchmark.case_study.figures import draw_columns, rows_of
 from advbg.benchmark.case_study.running import EXAMPLES
 from advbg.benchmark.files import write_text
 from advbg.benchmark.paper_results import PAPER_INSULATORS
@@ -27,16 +27,6 @@ _INTRODUCTION = (
     "sees none. Masks are learned without silhouettes. Accuracy in percent, of the last epoch; mean ± standard "
     "deviation over seeds.\n"
 )
-
-
-def rows_of(results: dict[str, Any]) -> list[str]:
-    """Names of the rows that every seed has.
-
-    Args:
-        results: what `results.json` holds.
-    """
-    seeds = list(results["seeds"].values())
-    return [row for row in seeds[0] if all(row in seed for seed in seeds)]
 
 
 def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

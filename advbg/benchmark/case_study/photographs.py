@@ -9,6 +9,19 @@ from advbg.backgrounds.photographs import list_images
 _EVERY = 3
 
 
+def check_photographs(folder: Path) -> list[Path]:
+    """List the photographs of a folder.
+
+    Raises:
+        NotADirectoryError: where `folder` is none.
+        ValueError: where it has fewer than three images.
+    """
+    files = list_images(folder)
+    if len(files) < _EVERY:
+        raise ValueError(f"`photographs` (={str(folder)!r}) must have {_EVERY} images or more, got {len(files)}")
+    return files
+
+
 def share_out_photographs(folder: Path, output: Path) -> tuple[Path, Path]:
     """Copy photographs into two folders of a run.
 
@@ -23,9 +36,7 @@ def share_out_photographs(folder: Path, output: Path) -> tuple[Path, Path]:
         NotADirectoryError: where `folder` is none.
         ValueError: where it has fewer than three images.
     """
-    files = list_images(folder)
-    if len(files) < _EVERY:
-        raise ValueError(f"`photographs` (={str(folder)!r}) must have {_EVERY} images or more, got {len(files)}")
+    files = check_photographs(folder)
     folders = output / "photographs" / "training", output / "photographs" / "unseen"
     for place in folders:
         place.mkdir(parents=True, exist_ok=True)

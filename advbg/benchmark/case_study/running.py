@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from advbg.benchmark.case_study.attention import fit_attention
-from advbg.benchmark.case_study.photographs import share_out_photographs
+from advbg.benchmark.case_study.attention import AttentionAround, fit_attention
+from advbg.benchmark.case_study.photographs import check_photographs, share_out_photographs
 from advbg.benchmark.case_study.rows import ATTENTION, BASELINE, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import columns_of, measure, rate_learned_masks
@@ -19,7 +19,7 @@ from advbg.benchmark.files import write_json
 from advbg.benchmark.progress import Report
 from advbg.benchmark.run_folder import begin_folder, measured_before, open_folder
 from advbg.preview import preview
-from advbg.training.fit import Fitted, TrainingData, fit
+from advbg.training.fit import Fitted, TrainingData, check_length, fit
 from advbg.training.settings import PROPOSAL
 
 EXAMPLES = "examples.png"
@@ -57,18 +57,29 @@ class CaseStudy:
         }
 
 
-def open_case_study(output: Path, case: CaseStudy, *, resume: bool) -> None:
-    """Make the folder of a new run, or check that of one that goes on.
+def open_case_study(output: Path, case: CaseStudy, rows: Sequence[str], *, resume: bool) -> None:
+    """Make the folder of a new run, or check that of one that goes on, once it is known that every row can be trained.
 
     Args:
         output: the folder.
         case: what is to be run.
+        rows: of `ROWS`.
         resume: whether to go on with what is there.
 
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
-        ValueError: where the run in `output` had other settings, which the message names, or is damaged.
+        NotADirectoryError: where the photographs are in no folder.
+        ValueError: where a row cannot be trained, photographs are too few, or the run in `output` had other settings,
+            which the message names, or is damaged.
     """
+    check_photographs(case.photographs)
+    classes, images = len(case.study.classes), len(case.study.training.pixels)
+    model = case.recipe.model_for(classes, seed=0)
+    for row in rows:
+        if row == ATTENTION:
+            AttentionAround(model, classes, case.recipe.image_size)
+        else:
+            check_length(case.recipe.settings(row, 0, case.photographs), images)
     ours = open_folder(output, case.settings(), resume=resume)
     measured_before(output, "seeds")
     begin_folder(output, ours)
