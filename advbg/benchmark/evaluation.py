@@ -12,7 +12,8 @@ from advbg.backgrounds.patterns import random
 from advbg.backgrounds.photographs import list_images, read_image
 from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
 
-_BATCH_SIZE = 500
+# Larger batches leave the caches of a CPU.
+_BATCH_SIZE = 100
 
 # Shares of white pixels in the paper's sensitivity analysis (section IV-C).
 NOISE_RATES = (*(step / 100 for step in range(10)), *(step / 10 for step in range(1, 11)))
