@@ -19,7 +19,7 @@ from advbg.benchmark.paper_backgrounds import dilated_silhouettes, replace_backg
 BACKGROUNDS_OF_A_KIND = 10
 
 _SEED = 20201
-_BATCH_SIZE = 500
+_BATCH_SIZE = 100
 # Bundled with scikit-image, so that nothing is downloaded.
 _PHOTOGRAPHS = ("astronaut", "brick", "camera", "chelsea", "coffee", "coins", "grass", "gravel")
 _WORDS = ("outdoor", "STUDIO", "0123456789", "camera", "The quick", "brown fox", "jumps", "over", "LAZY", "dog?!")

@@ -12,7 +12,7 @@ from torchmetrics.functional.segmentation import mean_iou
 
 from advbg.companions import Companions
 
-_BATCH_SIZE = 500
+_BATCH_SIZE = 100
 
 
 @dataclass(frozen=True)
