@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from advbg.benchmark.datasets import load_dataset
+from advbg.benchmark.environment import measured_in
 from advbg.benchmark.files import write_json
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS
 from advbg.benchmark.progress import Report
@@ -191,11 +192,8 @@ def publish_run(folder: Path, published: Path, seed: int) -> None:
     results["settings"]["photographs"] = photographs and Path(photographs).name
     if (target / "results.json").is_file():
         before = json.loads((target / "results.json").read_text())
-        for name in ("machine", "versions"):
-            if results[name] != before[name]:
-                results["methods"] = {method: row | {name: results[name]} for method, row in results["methods"].items()}
-                results[name] = before[name]
-        rows = results["methods"] | before["methods"]
+        rows = measured_in(results["methods"], results, before) | before["methods"]
+        results |= {name: before[name] for name in ("machine", "versions")}
         results["methods"] = {method: rows[method] for method in METHODS if method in rows}
         results["settings"]["photographs"] = results["settings"]["photographs"] or before["settings"]["photographs"]
     results["settings"]["methods"] = list(results["methods"])

@@ -5,6 +5,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -22,6 +23,18 @@ def environment() -> dict[str, Mapping[str, str | int]]:
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     }
+
+
+def measured_in(rows: Mapping[str, Any], there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows that say themselves what they were measured on, where that is not what their results will say.
+
+    Args:
+        rows: by name; those that say it already stay as they are.
+        there: with the `machine` and `versions` of the rows.
+        here: with those of the results that the rows go to.
+    """
+    other = {name: there[name] for name in ("machine", "versions") if there[name] != here[name]}
+    return {name: other | row for name, row in rows.items()}
 
 
 def _processor() -> str:

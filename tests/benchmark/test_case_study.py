@@ -1,6 +1,7 @@
 """The case studies: from a studio to other places."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -120,6 +121,49 @@ def test_a_run_goes_on_with_other_rows_and_trains_none_twice(
     assert _run(monkeypatch, *command, "black,baseline", "--resume") == 0
     assert trained == ["black"]
     assert not list((tmp_path / "run").rglob("*.pt"))
+
+
+def test_rows_that_are_published_are_not_trained_again(
+    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / "docs", tmp_path / "docs")
+    file = tmp_path / "docs/case-studies/office10-scratch/results.json"
+    before = json.loads(file.read_text())
+    del before["seeds"]["1"]["black"]
+    before["machine"]["processor"] = "another"
+    file.write_text(json.dumps(before))
+    trained = []
+    train = running._train
+    monkeypatch.setattr(running, "_train", lambda case, row, *rest: trained.append(row) or train(case, row, *rest))
+    command = _command(data_dir, tmp_path / "run", "--seeds", "0,1", "--published", tmp_path / "docs")
+    assert _run(monkeypatch, *command) == 0
+    assert trained == ["black"]
+    results = json.loads(file.read_text())
+    assert results["machine"]["processor"] != "another"
+    assert "machine" not in results["seeds"]["1"]["black"]
+    for seed, rows in before["seeds"].items():
+        for row, measured in rows.items():
+            assert results["seeds"][seed][row] == {"machine": before["machine"]} | measured
+
+
+def test_the_page_counts_the_seeds_of_a_row_that_not_all_have(finished: Path, data_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "docs", tmp_path / "docs")
+    file = tmp_path / "docs/case-studies/office10-scratch/results.json"
+    results = json.loads(file.read_text())
+    del results["seeds"]["1"]["black"]
+    file.write_text(json.dumps(results))
+    lines = write_page(tmp_path / "docs").read_text().splitlines()
+    counts = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if line.startswith("| ")}
+    assert {row: counts[row] for row in ROWS} == {row: "1" if row == "black" else "2" for row in ROWS}
+
+
+def test_rows_are_not_added_to_a_published_study_of_other_settings(
+    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = _command(data_dir, tmp_path / "run", "--published", finished / "docs", "--learning-rate", "0.1")
+    assert _run(monkeypatch, *command) == 2
+    assert "was run with `learning_rate` 0.0005, not 0.1" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_row_is_the_same_whenever_it_is_trained(finished: Path, data_dir: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The command `advbg case-study`."""
 
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,14 +34,17 @@ def case_study(
     ] = False,
     published: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Also keep results and page there, and pictures that may be shown."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Also keep results, page and pictures that may be shown there; rows that it has are not run again.",
+        ),
     ] = None,
 ) -> None:
     """Train on objects in a studio and test elsewhere, row by row; without weights, from scratch."""
-    from advbg.benchmark.case_study.pages import rich_table, write_page
+    from advbg.benchmark.case_study.pages import publish, rich_table
     from advbg.benchmark.case_study.rows import ROWS, CaseRecipe, check_rows
-    from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy, open_case_study, run_case_study
-    from advbg.benchmark.case_study.studies import MAY_BE_SHOWN, load_study
+    from advbg.benchmark.case_study.running import CaseStudy, open_case_study, run_case_study
+    from advbg.benchmark.case_study.studies import load_study
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.command_line import mendable, parse_seeds, resumable, run_folder
 
@@ -61,15 +64,11 @@ def case_study(
         )
         case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
         folder = output or run_folder(case.name, resume=resume)
-        open_case_study(folder, case, chosen, resume=resume)
+        target = published and published / "case-studies" / case.name
+        open_case_study(folder, case, chosen, resume=resume, published=target)
     with resumable(), progress_bar(console) as report, flushing_denormals():
-        results = run_case_study(case, chosen, numbers, folder, report)
+        after_row = partial(publish, folder, case, published) if published is not None else lambda: None
+        results = run_case_study(case, chosen, numbers, folder, report, after_row)
+        after_row()
     console.print(rich_table(results))
     console.print(f"Results and figures are in [bold]{folder}[/bold]", soft_wrap=True)
-    if published is not None:
-        target = published / "case-studies" / case.name
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "results.json", target / "results.json")
-        if study in MAY_BE_SHOWN and (folder / EXAMPLES).is_file():
-            shutil.copyfile(folder / EXAMPLES, target / EXAMPLES)
-        console.print(f"Published: {write_page(published)}", soft_wrap=True)

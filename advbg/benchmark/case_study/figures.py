@@ -6,17 +6,17 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from advbg.benchmark.case_study.rows import ROWS
 from advbg.benchmark.figures import METHOD_COLORS, save_figure
 
 
 def rows_of(results: dict[str, Any]) -> list[str]:
-    """Names of the rows that every seed has.
+    """Names of the rows that a seed has, in the tables' order.
 
     Args:
         results: what `results.json` holds.
     """
-    seeds = list(results["seeds"].values())
-    return [row for row in seeds[0] if all(row in seed for seed in seeds)]
+    return [row for row in ROWS if any(row in seed for seed in results["seeds"].values())]
 
 
 def draw_columns(results: dict[str, Any], path: Path) -> None:
@@ -32,7 +32,8 @@ def draw_columns(results: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.add_subplot()
     for index, row in enumerate(rows):
-        values = np.array([[seed[row]["accuracy"][column] for column in columns] for seed in seeds])
+        measured = [seed[row]["accuracy"] for seed in seeds if row in seed]
+        values = np.array([[accuracy[column] for column in columns] for accuracy in measured])
         axes.bar(
             np.arange(len(columns)) + (index - (len(rows) - 1) / 2) * width,
             values.mean(axis=0),

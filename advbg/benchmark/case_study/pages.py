@@ -1,6 +1,7 @@
 """The tables of case studies: in a terminal, and as a page of the documentation."""
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from advbg.benchmark.case_study.figures import draw_columns, rows_of
-from advbg.benchmark.case_study.running import EXAMPLES
-from advbg.benchmark.files import write_text
+from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy
+from advbg.benchmark.case_study.studies import MAY_BE_SHOWN
+from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
@@ -30,7 +32,7 @@ _INTRODUCTION = (
 
 
 def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and cells of the table: accuracy in each column, the masks' IoU, seconds.
+    """Head and cells of the table: accuracy in each column, the masks' IoU, seconds, how many seeds.
 
     Args:
         results: what `results.json` holds.
@@ -38,12 +40,12 @@ def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str
     names, seeds = list(results["images"])[1:], list(results["seeds"].values())
     rows = []
     for row in rows_of(results):
-        measured = [seed[row] for seed in seeds]
+        measured = [seed[row] for seed in seeds if row in seed]
         cells = [spread(each["accuracy"][name] for each in measured) for name in names]
         masks = [each["mask"]["iou"] for each in measured if "mask" in each]
         seconds = f"{statistics.mean(each['seconds'] for each in measured):.0f}"
-        rows.append((row, *cells, spread(masks, 2) if masks else "", seconds))
-    return ("", *names, "mask IoU", "seconds"), rows
+        rows.append((row, *cells, spread(masks, 2) if masks else "", seconds, str(len(measured))))
+    return ("", *names, "mask IoU", "seconds", "seeds"), rows
 
 
 def rich_table(results: dict[str, Any]) -> Table:
@@ -55,6 +57,22 @@ def rich_table(results: dict[str, Any]) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def publish(output: Path, case: CaseStudy, published: Path) -> None:
+    """Keep a run's results, and its pictures where they may be shown, and write the page anew.
+
+    Args:
+        output: folder of the run.
+        case: what was run.
+        published: folder of the documentation's results.
+    """
+    target = published / "case-studies" / case.name
+    target.mkdir(parents=True, exist_ok=True)
+    write_json(target / "results.json", json.loads((output / "results.json").read_text(encoding="utf-8")))
+    if case.study.name in MAY_BE_SHOWN and (output / EXAMPLES).is_file():
+        shutil.copyfile(output / EXAMPLES, target / EXAMPLES)
+    write_page(published)
 
 
 def write_page(published: Path) -> Path:
@@ -86,7 +104,6 @@ def write_page(published: Path) -> Path:
 def _section(results: dict[str, Any], folder: Path) -> str:
     settings, machine = results["settings"], results["machine"]
     head, rows = table_rows(results)
-    seeds = f"{len(results['seeds'])} seeds" if len(results["seeds"]) > 1 else "One seed"
     processor = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"
     images = ", ".join(f"{count} {name}" for name, count in results["images"].items())
     begin = "ImageNet weights" if settings["weights"] or settings["pretrained"] else "random weights"
@@ -95,7 +112,7 @@ def _section(results: dict[str, Any], folder: Path) -> str:
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
         f"{settings['precision']}; {len(results['classes'])} classes; images: {images}. "
-        f"{seeds} on {processor}.",
+        f"Measured on {processor}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",
     ]

@@ -1,5 +1,6 @@
 """Run a case study over seeds, and write down what was measured."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,7 +14,7 @@ from advbg.benchmark.case_study.photographs import check_photographs, share_out_
 from advbg.benchmark.case_study.rows import ATTENTION, BASELINE, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import columns_of, measure, rate_learned_masks
-from advbg.benchmark.environment import environment
+from advbg.benchmark.environment import environment, measured_in
 from advbg.benchmark.figures import composite_rows
 from advbg.benchmark.files import write_json
 from advbg.benchmark.progress import Report
@@ -57,7 +58,9 @@ class CaseStudy:
         }
 
 
-def open_case_study(output: Path, case: CaseStudy, rows: Sequence[str], *, resume: bool) -> None:
+def open_case_study(
+    output: Path, case: CaseStudy, rows: Sequence[str], *, resume: bool, published: Path | None = None
+) -> None:
     """Make the folder of a new run, or check that of one that goes on, once it is known that every row can be trained.
 
     Args:
@@ -65,12 +68,13 @@ def open_case_study(output: Path, case: CaseStudy, rows: Sequence[str], *, resum
         case: what is to be run.
         rows: of `ROWS`.
         resume: whether to go on with what is there.
+        published: folder with a `results.json` whose rows are not measured again, or without one.
 
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         NotADirectoryError: where the photographs are in no folder.
-        ValueError: where a row cannot be trained, photographs are too few, or the run in `output` had other settings,
-            which the message names, or is damaged.
+        ValueError: where a row cannot be trained, photographs are too few, or the run in `output` or in `published`
+            had other settings, which the message names, or is damaged.
     """
     check_photographs(case.photographs)
     classes, images = len(case.study.classes), len(case.study.training.pixels)
@@ -81,12 +85,33 @@ def open_case_study(output: Path, case: CaseStudy, rows: Sequence[str], *, resum
         else:
             check_length(case.recipe.settings(row, 0, case.photographs), images)
     ours = open_folder(output, case.settings(), resume=resume)
-    measured_before(output, "seeds")
+    seeds = measured_before(output, "seeds")
+    published_seeds = _published_before(published, ours) if published is not None else {}
     begin_folder(output, ours)
+    for seed, measured in published_seeds.items():
+        seeds[seed] = measured | seeds.get(seed, {})
+    write_json(output / "results.json", {"seeds": seeds})
+
+
+def _published_before(published: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    file = published / "results.json"
+    if not file.is_file():
+        return {}
+    results = json.loads(file.read_text(encoding="utf-8"))
+    for name, value in settings.items():
+        if results["settings"][name] != value:
+            raise ValueError(f"{file} was run with `{name}` {results['settings'][name]!r}, not {value!r}")
+    here = environment()
+    return {seed: measured_in(rows, results, here) for seed, rows in results["seeds"].items()}
 
 
 def run_case_study(
-    case: CaseStudy, rows: Sequence[str], seeds: Sequence[int], output: Path, report: Report
+    case: CaseStudy,
+    rows: Sequence[str],
+    seeds: Sequence[int],
+    output: Path,
+    report: Report,
+    after_row: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
     """Train and test every row for every seed, but those that are done.
 
@@ -97,6 +122,7 @@ def run_case_study(
         output: the folder that `open_case_study` opened; it gets `results.json` after every row, and the figure of the
             first seed's proposal.
         report: called after every step.
+        after_row: called after every row, when it is in `results.json`.
 
     Returns:
         What `results.json` holds.
@@ -112,6 +138,7 @@ def run_case_study(
         **environment(),
         "seeds": measured_before(output, "seeds"),
     }
+    write_json(output / "results.json", results)
     bfloat16 = case.recipe.precision == "bfloat16"
     for seed in seeds:
         measured = results["seeds"].setdefault(str(seed), {})
@@ -131,6 +158,7 @@ def run_case_study(
             if row == PROPOSAL and seed == seeds[0]:
                 _draw_examples(fitted, study, output / EXAMPLES)
             write_json(output / "results.json", results)
+            after_row()
             # It has done its work, and is larger than all of the rest.
             for file in state_file.parent.glob("*.pt"):
                 file.unlink()
