@@ -29,6 +29,9 @@ _LABEL_SMOOTHING = 0.1
 # Classifier, mask and adversarial.
 _PHASES = 3
 
+# In `phase_seconds`: before the first of them.
+_FIRST_GUESS = "first guess"
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -74,6 +77,11 @@ class Fitted:
     def phase(self) -> str:
         """The wrapper's phase; `plain` without companions."""
         return self.wrapper.phase if self.wrapper is not None else "plain"
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole training: the first guess at masks, and all epochs with their tests on what is held out."""
+        return self.phase_seconds.get(_FIRST_GUESS, 0.0) + sum(epoch["seconds"] for epoch in self.history)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -140,7 +148,7 @@ def fit(
     if fitted.wrapper is not None and data.silhouettes is None and not fitted.history:
         began = time.perf_counter()
         teach_first_guess(fitted.wrapper.companions, data.images, settings.seed)
-        fitted.phase_seconds["first guess"] = time.perf_counter() - began
+        fitted.phase_seconds[_FIRST_GUESS] = time.perf_counter() - began
     loop = _Loop(fitted, data, settings, optimizer, scheduler, total_steps, report or (lambda _: None))
     attachment = fitted.wrapper.attach(optimizer) if fitted.wrapper is not None else None
     device = device_of(model)

@@ -65,7 +65,7 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
             "unreadable": run.unreadable,
             "passed_over": run.passed_over,
         },
-        "seconds": round(sum(epoch["seconds"] for epoch in fitted.history), 1),
+        "seconds": round(fitted.seconds, 1),
         "phase_seconds": {phase: round(seconds, 1) for phase, seconds in fitted.phase_seconds.items()},
         "sets": measured,
         "best": {"epoch": fitted.best_epoch, "accuracy": best},

@@ -199,3 +199,11 @@ def test_bfloat16_trains_as_well() -> None:
 def test_settings_out_of_range_are_named(changed, message) -> None:
     with pytest.raises(ValueError, match=message):
         FitSettings(**changed)
+
+
+def test_the_seconds_are_those_of_the_first_guess_and_of_all_epochs() -> None:
+    fitted = fit(a_model(), some_data(), QUICK)
+    assert fitted.phase_seconds["first guess"] > 0
+    epochs = sum(epoch["seconds"] for epoch in fitted.history)
+    assert fitted.seconds == pytest.approx(epochs + fitted.phase_seconds["first guess"])
+    assert fitted.seconds >= 0.99 * sum(fitted.phase_seconds.values()) - 0.05
