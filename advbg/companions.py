@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, sample_for
-from advbg.compositing import CompositeParameters, composite, widen
+from advbg.compositing import CompositeParameters, composite_with, draw_parameters, widen
 from advbg.distributed import draw_apart, learn_alike, rank
 from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import learn_masks, make_masks
@@ -121,7 +121,7 @@ class Companions(nn.Module):
             params = self.draw(images)
         foreground = self.foreground(images, mask=mask, params=params)
         self.targets = change_targets(self.options.task, targets, foreground, params.composited)
-        composites = composite(images, foreground, params.backgrounds, params.composited, self.pixel_space)
+        composites, foreground = composite_with(params, images, foreground, self.pixel_space)
         if model.training:
             self.observation.see_composites(self, images, foreground, params.backgrounds, composites)
         return composites
@@ -136,16 +136,13 @@ class Companions(nn.Module):
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
         """
         self.build(images)
-        count = len(images)
         if self.phase != "adversarial":
-            nothing = torch.zeros(count, dtype=torch.int64, device=images.device)
+            nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
         backgrounds = sample_for(images, self.source, self.generator)
         if backgrounds.requires_grad:
             backgrounds = reverse_gradient(backgrounds)
-        chance = torch.rand(count, generator=self.generator, device=images.device)
-        halo = torch.randint(self._largest_halo(images) + 1, (count,), generator=self.generator, device=images.device)
-        return CompositeParameters(backgrounds, chance >= self.options.clean_share, halo)
+        return draw_parameters(backgrounds, self.options, self._largest_halo(images), self.generator)
 
     @torch.no_grad()
     def soft_mask(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 rows columns"]:

@@ -1,12 +1,14 @@
 """Put objects before other backgrounds: x ⊙ m̂ + b̂ ⊙ (1 − m̂) in the model's own space (paper, equation 3)."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from advbg.appearance import draw_lighting, draw_placement, found, place, relight
+from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 
 
@@ -20,18 +22,45 @@ class CompositeParameters:
         backgrounds: pixels in [0, 1], float32.
         composited: which images get their background; the others stay clean.
         halo: by how many pixels of the mask each mask is widened before compositing.
+        placement: size and place of each object, as `place` takes them; None where all stay where they are.
+        lighting: of each composite, as `relight` takes it; None where all stay in their light.
     """
 
     backgrounds: Float[Tensor, "batch channel height width"]
     composited: Bool[Tensor, "batch"]
     halo: Int[Tensor, "batch"]
+    placement: Float[Tensor, "batch 3"] | None = None
+    lighting: Float[Tensor, "batch light"] | None = None
 
     def __getitem__(self, indices: slice | Tensor | list[int]) -> "CompositeParameters":
-        return CompositeParameters(**{field.name: getattr(self, field.name)[indices] for field in fields(self)})
+        draws = {field.name: getattr(self, field.name) for field in fields(self)}
+        return CompositeParameters(**{name: draw[indices] for name, draw in draws.items() if draw is not None})
 
     def detach(self) -> "CompositeParameters":
         """The same draws, cut from the graph that made the backgrounds."""
-        return CompositeParameters(self.backgrounds.detach(), self.composited, self.halo)
+        return replace(self, backgrounds=self.backgrounds.detach())
+
+
+def draw_parameters(
+    backgrounds: Float[Tensor, "batch channel height width"],
+    options: Options,
+    largest_halo: int,
+    generator: torch.Generator,
+) -> CompositeParameters:
+    """Draw everything else beside the backgrounds.
+
+    Args:
+        backgrounds: pixels in [0, 1].
+        options: how much of what to draw; nothing is drawn for a `placement` or `lighting` of 0.
+        largest_halo: in pixels of the mask.
+        generator: on the backgrounds' device.
+    """
+    count, channels, device = *backgrounds.shape[:2], backgrounds.device
+    composited = torch.rand(count, generator=generator, device=device) >= options.clean_share
+    halo = torch.randint(largest_halo + 1, (count,), generator=generator, device=device)
+    placement = draw_placement(composited, options.placement, generator) if options.placement else None
+    lighting = draw_lighting(composited, channels, options.lighting, generator) if options.lighting else None
+    return CompositeParameters(backgrounds, composited, halo, placement, lighting)
 
 
 def widen(
@@ -82,5 +111,30 @@ def composite(
     weight = mask.to(images.dtype)
     # The image term comes first: the sum takes the memory layout of its first operand.
     mixed = images * weight + behind * (1 - weight)
-    found = composited & mask.flatten(1).any(dim=1)
-    return torch.where(found[:, None, None, None], mixed, images)
+    return torch.where((composited & found(mask))[:, None, None, None], mixed, images)
+
+
+def composite_with(
+    params: CompositeParameters,
+    images: Float[Tensor, "batch channel height width"],
+    mask: Float[Tensor, "batch 1 height width"],
+    pixel_space: PixelSpace,
+) -> tuple[Float[Tensor, "batch channel height width"], Float[Tensor, "batch 1 height width"]]:
+    """Put objects before their backgrounds, at their places and in their light.
+
+    Args:
+        params: what was drawn for these images.
+        images: the model's input.
+        mask: foreground in [0, 1].
+        pixel_space: the normalisation of `images`.
+
+    Returns:
+        Composites of the images' shape, dtype and memory layout, and the masks where the objects now are.
+    """
+    placed = images
+    if params.placement is not None:
+        placed, mask = place(images, mask, params.placement)
+    composites = composite(placed, mask, params.backgrounds, params.composited, pixel_space)
+    if params.lighting is not None:
+        composites = relight(composites, torch.where(found(mask)[:, None], params.lighting, 1.0), pixel_space)
+    return composites, mask

@@ -1,5 +1,6 @@
 """What can be chosen about the companions, checked before any work is done."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,12 +28,23 @@ class Options:
     binarization: Binarization = "otsu"
     halo: float = 1 / 16
     background: Background = "adversarial"
+    placement: float = 0.0
+    lighting: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("clean_share", "halo"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
+        if not 0 <= self.placement < 1:
+            raise ValueError(f"`placement` (={self.placement!r}) must be a share in [0, 1)")
+        if not (math.isfinite(self.lighting) and self.lighting >= 0):
+            raise ValueError(f"`lighting` (={self.lighting!r}) must be 0 or more")
+        if self.placement and self.task != "classification":
+            raise ValueError(
+                f"`placement` (={self.placement!r}) moves objects, which the targets of `task` (={self.task!r}) may "
+                "tell the places of: it must be 0"
+            )
         if self.task not in task_names():
             raise ValueError(f"`task` (={self.task!r}) must be one of {', '.join(task_names())}{left_out()}")
         check_background(self.background)
@@ -70,6 +82,8 @@ class Options:
             "binarization": self.binarization,
             "halo": self.halo,
             "clean_share": self.clean_share,
+            "placement": self.placement,
+            "lighting": self.lighting,
         }
 
     def check_saved(self, names: Mapping[str, Any]) -> None:

@@ -42,6 +42,10 @@ class AdversarialBackground(nn.Module):
         background: `adversarial`, `random`, `scenes`, `paper`, `noise`, `black` or a `BackgroundSource` such as
             `Photographs(folder)`; or pairs of these and weights, `[("adversarial", 2), (Photographs(folder), 1)]`, of
             which each image gets one.
+        placement: by how much an object may be shrunk, in [0, 1): half of the composites show it smaller, at any place.
+            For `classification` only, since other tasks' targets may tell places.
+        lighting: how far the light of composites goes, 0 or more: in half of them gamma, contrast and brightness
+            change by factors of up to e to its power, and brightness a little more in each channel.
         seed: of the companions' own random stream; the global one is never touched.
 
     Raises:
@@ -65,6 +69,8 @@ class AdversarialBackground(nn.Module):
         binarization: Binarization = "otsu",
         halo: float = 1 / 16,
         background: Background = "adversarial",
+        placement: float = 0.0,
+        lighting: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -79,6 +85,8 @@ class AdversarialBackground(nn.Module):
             binarization=binarization,
             halo=halo,
             background=background,
+            placement=placement,
+            lighting=lighting,
             seed=seed,
         )
         self.model = model

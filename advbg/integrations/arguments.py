@@ -60,6 +60,20 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest random margin around a mask, as a share of the shorter side (default: %(default)s)",
     )
     group.add_argument(
+        "--advbg-placement",
+        type=float,
+        default=defaults.placement,
+        metavar="SHARE",
+        help="by how much objects may be shrunk, and put elsewhere, in half of the composites (default: %(default)s)",
+    )
+    group.add_argument(
+        "--advbg-lighting",
+        type=float,
+        default=defaults.lighting,
+        metavar="STRENGTH",
+        help="how far gamma, contrast and brightness of half of the composites change (default: %(default)s)",
+    )
+    group.add_argument(
         "--advbg-seed",
         type=int,
         default=defaults.seed,
@@ -92,6 +106,8 @@ def advbg_options(
         "clean_share": args.advbg_clean_share,
         "mask_generator": args.advbg_mask_generator,
         "halo": args.advbg_halo,
+        "placement": args.advbg_placement,
+        "lighting": args.advbg_lighting,
         "seed": args.advbg_seed,
     }
     Options(**options)

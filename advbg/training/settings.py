@@ -14,8 +14,8 @@ from advbg.schedule import Schedule
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 
-# The row whose backgrounds can be chosen.
-PROPOSAL = "proposal"
+# The row whose backgrounds can be chosen, and the one that is what the paper says.
+PROPOSAL, PAPER = "proposal", "paper"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class FitSettings:
         precision: `float32`, or `bfloat16` for training under autocast.
         classifier_share: of the steps, before masks are learned.
         mask_share: of the steps, in which masks are learned; above 0.
+        placement: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves objects
+            where they are.
+        lighting: likewise.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.
@@ -50,6 +53,8 @@ class FitSettings:
     precision: str = "float32"
     classifier_share: float = 0.3
     mask_share: float = 0.1
+    placement: float = 0.5
+    lighting: float = 0.4
 
     def __post_init__(self) -> None:
         if self.method not in TRAINING_METHODS:
@@ -83,6 +88,8 @@ class FitSettings:
     def companion_options(self) -> dict[str, Any] | None:
         """What the method says to `AdversarialBackground`; None where it trains without companions."""
         options = companion_options(self.method, Path(self.photographs) if self.photographs else None)
-        if options is None or self.background is None:
+        if options is None or self.method == PAPER:
             return options
-        return options | {"background": parse_background(self.background, "background")}
+        if self.background is not None:
+            options = options | {"background": parse_background(self.background, "background")}
+        return options | {"placement": self.placement, "lighting": self.lighting}

@@ -207,3 +207,11 @@ def test_the_seconds_are_those_of_the_first_guess_and_of_all_epochs() -> None:
     epochs = sum(epoch["seconds"] for epoch in fitted.history)
     assert fitted.seconds == pytest.approx(epochs + fitted.phase_seconds["first guess"])
     assert fitted.seconds >= 0.99 * sum(fitted.phase_seconds.values()) - 0.05
+
+
+def test_every_composite_but_the_papers_has_a_place_and_a_light() -> None:
+    for method in TRAINING_METHODS:
+        folder = "." if method == "photographs" else None
+        options = FitSettings(method=method, photographs=folder, placement=0.25).companion_options()
+        appearance = {name: options[name] for name in ("placement", "lighting") if name in options} if options else {}
+        assert appearance == ({} if method in ("baseline", "paper") else {"placement": 0.25, "lighting": 0.4})

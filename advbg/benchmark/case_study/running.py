@@ -27,6 +27,9 @@ EXAMPLES = "examples.png"
 
 _SHOWN_IMAGES = 10
 
+# What is not the recipe's to choose, but decides what rows of other times can stand beside.
+_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "placement", "lighting")
+
 
 @dataclass(frozen=True)
 class CaseStudy:
@@ -50,11 +53,13 @@ class CaseStudy:
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must have the same."""
         weights = self.recipe.weights
+        training = self.recipe.settings(BASELINE, 0, self.photographs)
         return {
             "study": self.study.name,
             **asdict(self.recipe),
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
+            **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
         }
 
 
@@ -99,8 +104,9 @@ def _published_before(published: Path, settings: dict[str, Any]) -> dict[str, An
         return {}
     results = json.loads(file.read_text(encoding="utf-8"))
     for name, value in settings.items():
-        if results["settings"][name] != value:
-            raise ValueError(f"{file} was run with `{name}` {results['settings'][name]!r}, not {value!r}")
+        before = results["settings"].get(name)
+        if before != value:
+            raise ValueError(f"{file} was run with `{name}` {before!r}, not {value!r}")
     here = environment()
     return {seed: measured_in(rows, results, here) for seed, rows in results["seeds"].items()}
 

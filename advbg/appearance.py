@@ -1,0 +1,116 @@
+"""How an object looks in a composite: where it lies, how large it is, and in which light it stands."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from advbg.pixel_space import PixelSpace
+
+# Of the composites whose appearance changes.
+_SHARE = 0.5
+# Colours of light differ less than its brightness does.
+_COLOUR_SHARE = 0.25
+# Powers of black have no slope.
+_DARKEST = 1 / 255
+
+
+def found(mask: Float[Tensor, "batch 1 height width"]) -> Bool[Tensor, "batch"]:
+    """In which images there is an object; the others stay as they are, since nothing of theirs would be left."""
+    return mask.flatten(1).any(dim=1)
+
+
+def draw_placement(
+    composited: Bool[Tensor, "batch"], placement: float, generator: torch.Generator
+) -> Float[Tensor, "batch 3"]:
+    """Draw how large objects shall be, and where: half of the composites are shrunk, about any point of the image.
+
+    Args:
+        composited: which images get a background; the others stay where they are.
+        placement: by how much objects are shrunk at most, in [0, 1).
+        generator: on the images' device.
+
+    Returns:
+        For each image its scale, in (1 - placement, 1], and the shift of its centre to the right and down, in halves
+        of its sides: as far as its frame stays within the image.
+    """
+    count, device = len(composited), composited.device
+    draws = torch.rand((count, 4), generator=generator, device=device)
+    moves = composited & (draws[:, 0] < _SHARE)
+    scale = torch.where(moves, 1 - placement * draws[:, 1], 1.0)
+    return torch.cat([scale[:, None], (2 * draws[:, 2:] - 1) * (1 - scale)[:, None]], dim=1)
+
+
+def place(
+    images: Float[Tensor, "batch channel height width"],
+    mask: Float[Tensor, "batch 1 height width"],
+    placement: Float[Tensor, "batch 3"],
+) -> tuple[Float[Tensor, "batch channel height width"], Float[Tensor, "batch 1 height width"]]:
+    """Shrink objects and move them.
+
+    Args:
+        images: the model's input.
+        mask: foreground in [0, 1].
+        placement: from `draw_placement`.
+
+    Returns:
+        Images and masks of the same shapes, dtypes and memory layouts; about a shrunk frame the mask is 0. Images of
+        scale 1, and those with an empty mask, are the same values.
+    """
+    moves = (placement[:, 0] < 1) & found(mask)
+    zoom = 1 / placement[:, 0]
+    theta = torch.zeros(len(images), 2, 3, device=images.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = zoom
+    theta[:, :, 2] = -placement[:, 1:] * zoom[:, None]
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+
+    def move(tensor: Tensor, padding: str) -> Tensor:
+        moved = F.grid_sample(tensor.float(), grid, padding_mode=padding, align_corners=False)
+        return torch.empty_like(tensor).copy_(torch.where(moves[:, None, None, None], moved, tensor))
+
+    return move(images, "border"), move(mask, "zeros")
+
+
+def draw_lighting(
+    composited: Bool[Tensor, "batch"], channels: int, lighting: float, generator: torch.Generator
+) -> Float[Tensor, "batch light"]:
+    """Draw the light of scenes: half of the composites get another one.
+
+    Args:
+        composited: which images get a background; the others stay as they are.
+        channels: of the images.
+        lighting: how far light goes, 0 or more: gamma, brightness and contrast vary by factors of up to e to its power.
+        generator: on the images' device.
+
+    Returns:
+        For each image a gamma, a contrast and a brightness for each channel; all 1 where nothing changes.
+    """
+    count, device = len(composited), composited.device
+    draws = torch.rand((count, 4 + channels), generator=generator, device=device)
+    lit = composited & (draws[:, 0] < _SHARE)
+    exponents = 2 * draws[:, 1:] - 1
+    brightness = exponents[:, 2:3] + _COLOUR_SHARE * exponents[:, 3:]
+    return torch.where(lit[:, None], (lighting * torch.cat([exponents[:, :2], brightness], dim=1)).exp(), 1.0)
+
+
+def relight(
+    composites: Float[Tensor, "batch channel height width"],
+    lighting: Float[Tensor, "batch light"],
+    pixel_space: PixelSpace,
+) -> Float[Tensor, "batch channel height width"]:
+    """Show composites, objects and backgrounds alike, in another light.
+
+    Args:
+        composites: the model's input.
+        lighting: from `draw_lighting`.
+        pixel_space: the normalisation of `composites`.
+
+    Returns:
+        Images of the same shape, dtype and memory layout, with pixels in [0, 1] where the light is another.
+    """
+    lit = (lighting != 1).any(dim=1)[:, None, None, None]
+    gamma, contrast, brightness = (part[..., None, None] for part in lighting.split([1, 1, lighting.shape[1] - 2], 1))
+    exposed = pixel_space.to_pixels(composites).clamp(_DARKEST, 1) ** gamma * brightness
+    mean = exposed.mean(dim=(1, 2, 3), keepdim=True)
+    pixels = (mean + (exposed - mean) * contrast).clamp(0, 1)
+    return torch.where(lit, pixel_space.from_pixels(pixels).to(composites.dtype), composites)
