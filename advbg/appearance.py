@@ -11,7 +11,7 @@ from advbg.pixel_space import PixelSpace
 _SHARE = 0.5
 # Colours of light differ less than its brightness does.
 _COLOUR_SHARE = 0.25
-# Powers of black have no slope.
+# Below it, since powers under 1 have an infinite slope at 0, black becomes a little lighter.
 _DARKEST = 1 / 255
 
 
@@ -21,27 +21,27 @@ def found(mask: Float[Tensor, "batch 1 height width"]) -> Bool[Tensor, "batch"]:
 
 
 def draw_placement(
-    composited: Bool[Tensor, "batch"], placement: float, generator: torch.Generator
+    composited: Bool[Tensor, "batch"], largest: float, generator: torch.Generator
 ) -> Float[Tensor, "batch 3"]:
     """Draw how large objects shall be, and where: half of the composites are shrunk, about any point of the image.
 
     Args:
         composited: which images get a background; the others stay where they are.
-        placement: by how much objects are shrunk at most, in [0, 1).
+        largest: by how much objects are shrunk at most, in [0, 1).
         generator: on the images' device.
 
     Returns:
-        For each image its scale, in (1 - placement, 1], and the shift of its centre to the right and down, in halves
+        For each image its scale, in (1 - largest, 1], and the shift of its centre to the right and down, in halves
         of its sides: as far as its frame stays within the image.
     """
     count, device = len(composited), composited.device
     draws = torch.rand((count, 4), generator=generator, device=device)
     moves = composited & (draws[:, 0] < _SHARE)
-    scale = torch.where(moves, 1 - placement * draws[:, 1], 1.0)
+    scale = torch.where(moves, 1 - largest * draws[:, 1], 1.0)
     return torch.cat([scale[:, None], (2 * draws[:, 2:] - 1) * (1 - scale)[:, None]], dim=1)
 
 
-def place(
+def move_objects(
     images: Float[Tensor, "batch channel height width"],
     mask: Float[Tensor, "batch 1 height width"],
     placement: Float[Tensor, "batch 3"],
@@ -55,31 +55,32 @@ def place(
 
     Returns:
         Images and masks of the same shapes, dtypes and memory layouts; about a shrunk frame the mask is 0. Images of
-        scale 1, and those with an empty mask, are the same values.
+        scale 1, and those of whose mask nothing would be left, are the same values.
     """
-    moves = (placement[:, 0] < 1) & found(mask)
-    zoom = 1 / placement[:, 0]
-    theta = torch.zeros(len(images), 2, 3, device=images.device)
-    theta[:, 0, 0] = theta[:, 1, 1] = zoom
-    theta[:, :, 2] = -placement[:, 1:] * zoom[:, None]
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-
-    def move(tensor: Tensor, padding: str) -> Tensor:
-        moved = F.grid_sample(tensor.float(), grid, padding_mode=padding, align_corners=False)
-        return torch.empty_like(tensor).copy_(torch.where(moves[:, None, None, None], moved, tensor))
-
-    return move(images, "border"), move(mask, "zeros")
+    height, width = images.shape[-2:]
+    down, across = ((2 * torch.arange(side, device=images.device) + 1) / side - 1 for side in (height, width))
+    scale, right, lower = (part[:, None] for part in placement.unbind(1))
+    # Not by `affine_grid`, whose product autocast would round to half a pixel.
+    across, down = ((across - right) / scale)[:, None, :], ((down - lower) / scale)[:, :, None]
+    grid = torch.stack(torch.broadcast_tensors(across, down), dim=-1)
+    moved_mask = F.grid_sample(mask.float(), grid, padding_mode="zeros", align_corners=False)
+    moved_images = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+    moves = ((placement[:, 0] < 1) & found(moved_mask))[:, None, None, None]
+    return (
+        torch.empty_like(images).copy_(torch.where(moves, moved_images, images)),
+        torch.empty_like(mask).copy_(torch.where(moves, moved_mask, mask)),
+    )
 
 
 def draw_lighting(
-    composited: Bool[Tensor, "batch"], channels: int, lighting: float, generator: torch.Generator
+    composited: Bool[Tensor, "batch"], channels: int, strength: float, generator: torch.Generator
 ) -> Float[Tensor, "batch light"]:
     """Draw the light of scenes: half of the composites get another one.
 
     Args:
         composited: which images get a background; the others stay as they are.
         channels: of the images.
-        lighting: how far light goes, 0 or more: gamma, brightness and contrast vary by factors of up to e to its power.
+        strength: how far light goes, 0 or more: gamma, brightness and contrast vary by factors of up to e to its power.
         generator: on the images' device.
 
     Returns:
@@ -90,7 +91,7 @@ def draw_lighting(
     lit = composited & (draws[:, 0] < _SHARE)
     exponents = 2 * draws[:, 1:] - 1
     brightness = exponents[:, 2:3] + _COLOUR_SHARE * exponents[:, 3:]
-    return torch.where(lit[:, None], (lighting * torch.cat([exponents[:, :2], brightness], dim=1)).exp(), 1.0)
+    return torch.where(lit[:, None], (strength * torch.cat([exponents[:, :2], brightness], dim=1)).exp(), 1.0)
 
 
 def relight(

@@ -121,7 +121,7 @@ class Companions(nn.Module):
             params = self.draw(images)
         foreground = self.foreground(images, mask=mask, params=params)
         self.targets = change_targets(self.options.task, targets, foreground, params.composited)
-        composites, foreground = composite_with(params, images, foreground, self.pixel_space)
+        composites = composite_with(params, images, foreground, self.pixel_space)
         if model.training:
             self.observation.see_composites(self, images, foreground, params.backgrounds, composites)
         return composites

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from advbg.appearance import draw_lighting, draw_placement, found, place, relight
+from advbg.appearance import draw_lighting, draw_placement, found, move_objects, relight
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 
@@ -22,7 +22,7 @@ class CompositeParameters:
         backgrounds: pixels in [0, 1], float32.
         composited: which images get their background; the others stay clean.
         halo: by how many pixels of the mask each mask is widened before compositing.
-        placement: size and place of each object, as `place` takes them; None where all stay where they are.
+        placement: size and place of each object, as `move_objects` takes them; None where all stay where they are.
         lighting: of each composite, as `relight` takes it; None where all stay in their light.
     """
 
@@ -119,7 +119,7 @@ def composite_with(
     images: Float[Tensor, "batch channel height width"],
     mask: Float[Tensor, "batch 1 height width"],
     pixel_space: PixelSpace,
-) -> tuple[Float[Tensor, "batch channel height width"], Float[Tensor, "batch 1 height width"]]:
+) -> Float[Tensor, "batch channel height width"]:
     """Put objects before their backgrounds, at their places and in their light.
 
     Args:
@@ -129,12 +129,11 @@ def composite_with(
         pixel_space: the normalisation of `images`.
 
     Returns:
-        Composites of the images' shape, dtype and memory layout, and the masks where the objects now are.
+        Composites of the images' shape, dtype and memory layout.
     """
-    placed = images
     if params.placement is not None:
-        placed, mask = place(images, mask, params.placement)
-    composites = composite(placed, mask, params.backgrounds, params.composited, pixel_space)
+        images, mask = move_objects(images, mask, params.placement)
+    composites = composite(images, mask, params.backgrounds, params.composited, pixel_space)
     if params.lighting is not None:
         composites = relight(composites, torch.where(found(mask)[:, None], params.lighting, 1.0), pixel_space)
-    return composites, mask
+    return composites

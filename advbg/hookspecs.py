@@ -139,7 +139,7 @@ def advbg_composite(
     Args:
         companions: of the model that is trained; `companions.pixel_space.to_pixels` makes pixels of images.
         images: the model's input, without a graph.
-        mask: the foreground in [0, 1] where it lies in the composites, halo included.
+        mask: the foreground of `images` in [0, 1], halo included; composites may show it smaller and elsewhere.
         composites: what the model sees instead, without a graph.
     """
 

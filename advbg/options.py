@@ -1,6 +1,5 @@
 """What can be chosen about the companions, checked before any work is done."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +13,9 @@ from advbg.hooks import left_out, task_names
 from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask_generator, make_mask_generator
 from advbg.schedule import Schedule
 from advbg.task_hooks import task_distance
+
+# Light changes by factors of up to e to its power: more than seven leaves nothing to be seen.
+_STRONGEST_LIGHT = 2
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,8 @@ class Options:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
         if not 0 <= self.placement < 1:
             raise ValueError(f"`placement` (={self.placement!r}) must be a share in [0, 1)")
-        if not (math.isfinite(self.lighting) and self.lighting >= 0):
-            raise ValueError(f"`lighting` (={self.lighting!r}) must be 0 or more")
+        if not 0 <= self.lighting <= _STRONGEST_LIGHT:
+            raise ValueError(f"`lighting` (={self.lighting!r}) must be in [0, {_STRONGEST_LIGHT}]")
         if self.placement and self.task != "classification":
             raise ValueError(
                 f"`placement` (={self.placement!r}) moves objects, which the targets of `task` (={self.task!r}) may "

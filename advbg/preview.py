@@ -43,7 +43,7 @@ def preview(companions: Companions, images: Float[Tensor, "batch channel height 
         seed: of the backgrounds.
 
     Returns:
-        Every image composited, without a halo.
+        Every image composited, without a halo, as large and in the light as it is.
     """
     soft = companions.soft_mask(images)
     size = images.shape[-2:]

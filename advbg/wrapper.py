@@ -44,7 +44,7 @@ class AdversarialBackground(nn.Module):
             which each image gets one.
         placement: by how much an object may be shrunk, in [0, 1): half of the composites show it smaller, at any place.
             For `classification` only, since other tasks' targets may tell places.
-        lighting: how far the light of composites goes, 0 or more: in half of them gamma, contrast and brightness
+        lighting: how far the light of composites goes, in [0, 2]: in half of them gamma, contrast and brightness
             change by factors of up to e to its power, and brightness a little more in each channel.
         seed: of the companions' own random stream; the global one is never touched.
 

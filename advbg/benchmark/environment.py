@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,17 @@ def measured_in(rows: Mapping[str, Any], there: Mapping[str, Any], here: Mapping
     """
     other = {name: there[name] for name in ("machine", "versions") if there[name] != here[name]}
     return {name: other | row for name, row in rows.items()}
+
+
+def machines(measured: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> str:
+    """Name what rows were measured on, for a page.
+
+    Args:
+        measured: rows, each with the results that it is of.
+    """
+    found = [row.get("machine", results["machine"]) for row, results in measured]
+    names = list(dict.fromkeys(f"{one['processor']}, {one['threads']} of {one['cores']} cores" for one in found))
+    return names[0] if len(names) == 1 else f"several machines, whose seconds do not compare ({'; '.join(names)})"
 
 
 def _processor() -> str:

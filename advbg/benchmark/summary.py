@@ -9,6 +9,7 @@ from typing import Any
 
 from advbg.benchmark.campaign import AUGMENTED
 from advbg.benchmark.cost_table import cost_page
+from advbg.benchmark.environment import machines
 from advbg.benchmark.files import write_text
 from advbg.benchmark.paper_results import COLUMNS, paper_results
 from advbg.benchmark.study_arms import ARMS
@@ -127,13 +128,13 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 
 def _provenance(runs: Sequence[dict[str, Any]]) -> str:
     run, settings = runs[0], runs[0]["settings"]
-    machine, versions = run["machine"], run["versions"]
+    versions, measured = run["versions"], [(row, run) for run in runs for row in run["methods"].values()]
     epochs = " + ".join(str(count) for count in settings["epochs"])
     return (
         f"Made by `{_COMMAND}` from `seed-*/results.json`: {run['train_size']} training images, {_seeds(runs)}, "
         f"{epochs} epochs of the classifier, mask and adversarial phase (every row takes as many steps), batches of "
-        f"{settings['batch_size']}, {settings['precision']}; {machine['processor']}, {machine['threads']} of "
-        f"{machine['cores']} cores, torch {versions['torch']}, Python {versions['python']}.\n"
+        f"{settings['batch_size']}, {settings['precision']}; {machines(measured)}, torch {versions['torch']}, "
+        f"Python {versions['python']}.\n"
     )
 
 

@@ -75,6 +75,7 @@ class FitSettings:
         if not self.mask_share > 0:
             raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)
+        Options(placement=self.placement, lighting=self.lighting)
         Options(**self.companion_options() or {})
 
     def schedule(self, total_steps: int) -> Schedule:

@@ -215,3 +215,10 @@ def test_every_composite_but_the_papers_has_a_place_and_a_light() -> None:
         options = FitSettings(method=method, photographs=folder, placement=0.25).companion_options()
         appearance = {name: options[name] for name in ("placement", "lighting") if name in options} if options else {}
         assert appearance == ({} if method in ("baseline", "paper") else {"placement": 0.25, "lighting": 0.4})
+
+
+@pytest.mark.parametrize("method", ["baseline", "paper", "proposal"])
+@pytest.mark.parametrize("option", [{"placement": 7.0}, {"lighting": -3.0}])
+def test_places_and_light_out_of_range_are_refused_for_every_method(method, option) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
+        FitSettings(method=method, **option)

@@ -38,9 +38,10 @@ class AttentionAround(nn.Module):
         with torch.no_grad():
             image = torch.zeros(1, 3, image_size, image_size, device=device)
             features = self.global_branch.eval().forward_features(image)
-        if features.ndim != 4:
+        if features.ndim != 4 or features.shape[1] != global_branch.num_features:
             raise ValueError(
-                f"the row `attention` needs a model with feature maps, but these have shape {tuple(features.shape)}"
+                "the row `attention` needs a model with feature maps of shape (batch, channels, rows, columns), but "
+                f"these have shape {tuple(features.shape)}"
             )
         self.local_branch = make_local_branch(3)
         self.fusion = make_fusion(features.shape[1], classes)

@@ -10,8 +10,10 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from advbg.benchmark.case_study.figures import draw_columns, rows_of
+from advbg.benchmark.case_study.results import read_results, with_published
 from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy
 from advbg.benchmark.case_study.studies import MAY_BE_SHOWN
+from advbg.benchmark.environment import machines
 from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
@@ -26,8 +28,8 @@ _INTRODUCTION = (
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
     "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
     "thirds of a folder of photographs, the other third is tested before; `proposal` is the library's default, which "
-    "sees none. Masks are learned without silhouettes. Accuracy in percent, of the last epoch; mean ± standard "
-    "deviation over seeds.\n"
+    "sees none, as `advbg train` trains it. Masks are learned without silhouettes. Accuracy in percent, of the last "
+    "epoch; mean ± standard deviation over seeds.\n"
 )
 
 
@@ -69,7 +71,12 @@ def publish(output: Path, case: CaseStudy, published: Path) -> None:
     """
     target = published / "case-studies" / case.name
     target.mkdir(parents=True, exist_ok=True)
-    write_json(target / "results.json", json.loads((output / "results.json").read_text(encoding="utf-8")))
+    results = read_results(output / "results.json", case.description())
+    published_before = read_results(target / "results.json", case.description())
+    if results is not None:
+        # Others may have added rows meanwhile.
+        merged = with_published(results, published_before) if published_before is not None else results
+        write_json(target / "results.json", merged)
     if case.study.name in MAY_BE_SHOWN and (output / EXAMPLES).is_file():
         shutil.copyfile(output / EXAMPLES, target / EXAMPLES)
     write_page(published)
@@ -102,17 +109,18 @@ def write_page(published: Path) -> Path:
 
 
 def _section(results: dict[str, Any], folder: Path) -> str:
-    settings, machine = results["settings"], results["machine"]
+    settings = results["settings"]
     head, rows = table_rows(results)
-    processor = f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"
+    measured = [(row, results) for seed in results["seeds"].values() for row in seed.values()]
     images = ", ".join(f"{count} {name}" for name, count in results["images"].items())
     begin = "ImageNet weights" if settings["weights"] or settings["pretrained"] else "random weights"
     parts = [
         f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}",
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
-        f"{settings['precision']}; {len(results['classes'])} classes; images: {images}. "
-        f"Measured on {processor}.",
+        f"{settings['precision']}; composites with `placement` {settings['placement']:g} and `lighting` "
+        f"{settings['lighting']:g}; {len(results['classes'])} classes; images: {images}. "
+        f"Measured on {machines(measured)}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",
     ]

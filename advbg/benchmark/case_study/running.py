@@ -1,6 +1,5 @@
 """Run a case study over seeds, and write down what was measured."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -11,14 +10,15 @@ import torch
 
 from advbg.benchmark.case_study.attention import AttentionAround, fit_attention
 from advbg.benchmark.case_study.photographs import check_photographs, share_out_photographs
+from advbg.benchmark.case_study.results import read_results, with_published
 from advbg.benchmark.case_study.rows import ATTENTION, BASELINE, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
-from advbg.benchmark.case_study.testing import columns_of, measure, rate_learned_masks
+from advbg.benchmark.case_study.testing import column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
 from advbg.benchmark.figures import composite_rows
 from advbg.benchmark.files import write_json
 from advbg.benchmark.progress import Report
-from advbg.benchmark.run_folder import begin_folder, measured_before, open_folder
+from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
 from advbg.training.settings import PROPOSAL
@@ -49,6 +49,14 @@ class CaseStudy:
     def name(self) -> str:
         """The study's, and whether training is from scratch."""
         return f"{self.study.name}-scratch" if self.recipe.from_scratch else self.study.name
+
+    def description(self) -> dict[str, Any]:
+        """What `results.json` says beside what was measured: settings, classes and how many images."""
+        return {
+            "settings": self.settings(),
+            "classes": list(self.study.classes),
+            "images": {"training": len(self.study.training.pixels), **column_sizes(self.study)},
+        }
 
     def settings(self) -> dict[str, Any]:
         """What a run that goes on must have the same."""
@@ -90,25 +98,11 @@ def open_case_study(
         else:
             check_length(case.recipe.settings(row, 0, case.photographs), images)
     ours = open_folder(output, case.settings(), resume=resume)
-    seeds = measured_before(output, "seeds")
-    published_seeds = _published_before(published, ours) if published is not None else {}
+    before = read_results(output / "results.json", case.description())
+    elsewhere = read_results(published / "results.json", case.description()) if published is not None else None
     begin_folder(output, ours)
-    for seed, measured in published_seeds.items():
-        seeds[seed] = measured | seeds.get(seed, {})
-    write_json(output / "results.json", {"seeds": seeds})
-
-
-def _published_before(published: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    file = published / "results.json"
-    if not file.is_file():
-        return {}
-    results = json.loads(file.read_text(encoding="utf-8"))
-    for name, value in settings.items():
-        before = results["settings"].get(name)
-        if before != value:
-            raise ValueError(f"{file} was run with `{name}` {before!r}, not {value!r}")
-    here = environment()
-    return {seed: measured_in(rows, results, here) for seed, rows in results["seeds"].items()}
+    if elsewhere is not None:
+        write_json(output / "results.json", with_published(before, elsewhere) if before is not None else elsewhere)
 
 
 def run_case_study(
@@ -136,14 +130,9 @@ def run_case_study(
     study = case.study
     training, unseen = share_out_photographs(case.photographs, output)
     columns = columns_of(study, unseen)
-    results: dict[str, Any] = {
-        "settings": case.settings(),
-        "classes": list(study.classes),
-        "images": {"training": len(study.training.pixels)}
-        | {name: len(images.pixels) for name, images in columns.items()},
-        **environment(),
-        "seeds": measured_before(output, "seeds"),
-    }
+    here = environment()
+    before = read_results(output / "results.json", case.description())
+    results: dict[str, Any] = before if before is not None else case.description() | here | {"seeds": {}}
     write_json(output / "results.json", results)
     bfloat16 = case.recipe.precision == "bfloat16"
     for seed in seeds:
@@ -154,7 +143,7 @@ def run_case_study(
             state_file = output / f"seed-{seed}" / row / "state.pt"
             state_file.parent.mkdir(parents=True, exist_ok=True)
             fitted = _train(case, row, seed, training, state_file, partial(report, run=f"{row} {seed}"))
-            measured[row] = {
+            measured[row] = measured_in({row: {}}, here, results)[row] | {
                 "accuracy": measure(fitted.model, columns, bfloat16=bfloat16),
                 "seconds": round(sum(fitted.phase_seconds.values()), 1),
                 "phase_seconds": {phase: round(seconds, 1) for phase, seconds in fitted.phase_seconds.items()},

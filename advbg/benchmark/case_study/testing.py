@@ -22,6 +22,17 @@ _SEED = 20204
 _BATCH_SIZE = 64
 
 
+def column_sizes(study: Study) -> dict[str, int]:
+    """How many images each column has.
+
+    Args:
+        study: the data.
+    """
+    held_out = len(study.held_out.pixels)
+    elsewhere = {name: len(images.pixels) for name, images in study.elsewhere.items()}
+    return {HELD_OUT: held_out, NEW_BACKGROUND: _BACKGROUNDS * held_out, **elsewhere}
+
+
 def columns_of(study: Study, unseen: Path) -> dict[str, Images]:
     """The columns of a study.
 

@@ -1,8 +1,6 @@
 """The case studies: from a studio to other places."""
 
 import json
-import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from advbg import cli
-from advbg.benchmark.case_study import attention, running
+from advbg.benchmark.case_study import attention
 from advbg.benchmark.case_study.pages import write_page
 from advbg.benchmark.case_study.photographs import share_out_photographs
 from advbg.benchmark.case_study.rows import ROWS, CaseRecipe
@@ -21,56 +18,10 @@ from advbg.training.models import create_model
 from advbg.training.settings import FitSettings
 from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import predict
-from tests.training.made_up import COLORS, a_folder, a_picture, some_data
+from tests.benchmark.case_study.commands import command, run
+from tests.training.made_up import COLORS, a_picture, some_data
 
-_REAL_DATA = Path(__file__).parents[3] / "shared" / "data"
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both studies' folders with three classes of blocks, insulators, and photographs."""
-    root = tmp_path_factory.mktemp("data")
-    for index, name in enumerate(
-        ("office10/amazon", "office10/webcam", "office10/dslr", "fruits/studio", "fruits/shop")
-    ):
-        a_folder(root / name, seed=100 * index)
-    for kind in ("IPL", "IPN", "IPV", "ISB"):
-        for number in (1, 2, 3, 4):
-            folder = root / "components" / f"data_{kind}_{number}"
-            folder.mkdir(parents=True)
-            for index in range(number + 2):
-                a_picture("red", index).save(folder / f"{index}.jpg")
-    (root / "photographs").mkdir()
-    generator = np.random.default_rng(0)
-    for index in range(7):
-        noise = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(root / "photographs" / f"{index}.png")
-    return root
-
-
-def _command(data_dir: Path, output: Path, *more: object) -> list[str]:
-    return [
-        *("case-study", "office10", "--data-dir", str(data_dir), "--photographs", str(data_dir / "photographs")),
-        *("--model", "test_efficientnet", "--image-size", "32", "--epochs", "3", "--batch-size", "6"),
-        *("--output", str(output), *map(str, more)),
-    ]
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
-
-
-@pytest.fixture(scope="module")
-def finished(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny run of all rows with two seeds, published."""
-    folder = tmp_path_factory.mktemp("case-study")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        command = _command(data_dir, folder / "run", "--seeds", "0,1", "--published", folder / "docs")
-        assert _run(monkeypatch, *command) == 0
-    return folder
+_REAL_DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def test_every_row_is_measured_in_every_column(finished: Path) -> None:
@@ -103,74 +54,16 @@ def test_only_pictures_that_a_licence_lets_others_show_are_published(
     finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not (finished / "docs/case-studies/office10-scratch/examples.png").exists()
-    command = _command(data_dir, tmp_path / "run", "--seeds", "0", "--rows", "proposal", "--published", tmp_path)
-    assert _run(monkeypatch, *["fruits" if word == "office10" else word for word in command]) == 0
+    arguments = command(data_dir, tmp_path / "run", "--seeds", "0", "--rows", "proposal", "--published", tmp_path)
+    assert run(monkeypatch, *["fruits" if word == "office10" else word for word in arguments]) == 0
     published = tmp_path / "case-studies" / "fruits-scratch" / "examples.png"
     assert published.read_bytes() == (tmp_path / "run" / "examples.png").read_bytes()
     assert "](fruits-scratch/examples.png)" in (tmp_path / "case-studies" / "index.md").read_text()
 
 
-def test_a_run_goes_on_with_other_rows_and_trains_none_twice(
-    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = _command(data_dir, tmp_path / "run", "--seeds", "0", "--rows")
-    assert _run(monkeypatch, *command, "baseline") == 0
-    trained = []
-    train = running._train
-    monkeypatch.setattr(running, "_train", lambda case, row, *rest: trained.append(row) or train(case, row, *rest))
-    assert _run(monkeypatch, *command, "black,baseline", "--resume") == 0
-    assert trained == ["black"]
-    assert not list((tmp_path / "run").rglob("*.pt"))
-
-
-def test_rows_that_are_published_are_not_trained_again(
-    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(finished / "docs", tmp_path / "docs")
-    file = tmp_path / "docs/case-studies/office10-scratch/results.json"
-    before = json.loads(file.read_text())
-    del before["seeds"]["1"]["black"]
-    before["machine"]["processor"] = "another"
-    file.write_text(json.dumps(before))
-    trained = []
-    train = running._train
-    monkeypatch.setattr(running, "_train", lambda case, row, *rest: trained.append(row) or train(case, row, *rest))
-    command = _command(data_dir, tmp_path / "run", "--seeds", "0,1", "--published", tmp_path / "docs")
-    assert _run(monkeypatch, *command) == 0
-    assert trained == ["black"]
-    results = json.loads(file.read_text())
-    assert results["machine"]["processor"] != "another"
-    assert "machine" not in results["seeds"]["1"]["black"]
-    for seed, rows in before["seeds"].items():
-        for row, measured in rows.items():
-            assert results["seeds"][seed][row] == {"machine": before["machine"]} | measured
-
-
-def test_the_page_counts_the_seeds_of_a_row_that_not_all_have(finished: Path, data_dir: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished / "docs", tmp_path / "docs")
-    file = tmp_path / "docs/case-studies/office10-scratch/results.json"
-    results = json.loads(file.read_text())
-    del results["seeds"]["1"]["black"]
-    file.write_text(json.dumps(results))
-    lines = write_page(tmp_path / "docs").read_text().splitlines()
-    counts = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if line.startswith("| ")}
-    assert {row: counts[row] for row in ROWS} == {row: "1" if row == "black" else "2" for row in ROWS}
-
-
-def test_rows_are_not_added_to_a_published_study_of_other_settings(
-    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = _command(data_dir, tmp_path / "run", "--published", finished / "docs", "--learning-rate", "0.1")
-    assert _run(monkeypatch, *command) == 2
-    assert "was run with `learning_rate` 0.0005, not 0.1" in " ".join(capsys.readouterr().err.split())
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_row_is_the_same_whenever_it_is_trained(finished: Path, data_dir: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        assert (
-            _run(monkeypatch, *_command(data_dir, tmp_path / "run", "--seeds", "1", "--rows", "attention,random")) == 0
-        )
+        assert run(monkeypatch, *command(data_dir, tmp_path / "run", "--seeds", "1", "--rows", "attention,random")) == 0
     ours, theirs = (json.loads((path / "run/results.json").read_text())["seeds"]["1"] for path in (tmp_path, finished))
     for row in ("attention", "random"):
         assert ours[row]["accuracy"] == theirs[row]["accuracy"]
@@ -199,7 +92,7 @@ def test_what_cannot_be_run_is_refused_before_any_work(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert _run(monkeypatch, *_command(data_dir, tmp_path / "run"), *more) == 2
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run"), *more) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
@@ -207,7 +100,7 @@ def test_what_cannot_be_run_is_refused_before_any_work(
 def test_a_missing_folder_is_named(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, *_command(tmp_path, tmp_path / "run")) == 2
+    assert run(monkeypatch, *command(tmp_path, tmp_path / "run")) == 2
     assert "office10/amazon" in capsys.readouterr().err
     with pytest.raises(ValueError, match=r"`study` \(='cars'\) must be one of office10, fruits, insulators"):
         load_study("cars", data_dir, 32)
@@ -293,6 +186,8 @@ def test_a_model_without_feature_maps_cannot_be_attended(tmp_path: Path) -> None
     model = create_model("test_vit", 3, seed=0, image_size=32)
     with pytest.raises(ValueError, match=r"needs a model with feature maps"):
         attention.AttentionAround(model, 3, 32)
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 1, 768\)"):
+        attention.AttentionAround(create_model("swin_tiny_patch4_window7_224", 3, seed=0, image_size=32), 3, 32)
 
 
 def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
@@ -319,7 +214,8 @@ def test_a_study_keeps_the_held_out_images_out_of_its_training(data_dir: Path) -
 
 
 def test_the_documentations_page_is_that_of_its_results(tmp_path: Path) -> None:
-    committed = Path(__file__).parents[2] / "docs" / "results" / "case-studies"
+    committed = Path(__file__).parents[3] / "docs" / "results" / "case-studies"
+    (tmp_path / "case-studies").mkdir()
     for file in committed.glob("*/*"):
         target = tmp_path / "case-studies" / file.relative_to(committed)
         target.parent.mkdir(parents=True, exist_ok=True)
