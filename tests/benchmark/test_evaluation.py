@@ -146,9 +146,9 @@ def test_accuracy_does_not_depend_on_the_size_of_batches(pairs: list[tuple[bool,
 @pytest.mark.parametrize("training", [True, False])
 def test_a_model_is_tested_in_evaluation_mode_without_gradients_and_left_as_it_was(training: bool) -> None:
     model = _Recorder().train(training)
-    accuracy(model, torch.zeros(1100, 1, 2, 2), torch.zeros(1100).long())
+    accuracy(model, torch.zeros(250, 1, 2, 2), torch.zeros(250).long())
     assert model.modes == {(False, False)}
-    assert model.batches == [500, 500, 100]
+    assert model.batches == [100, 100, 50]
     assert model.training == training
 
 
