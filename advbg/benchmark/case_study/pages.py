@@ -18,6 +18,7 @@ from advbg.benchmark.files import write_json, write_text
 from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
+from advbg.files import write_atomically
 
 ACCURACY = "accuracy.png"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
@@ -68,6 +69,9 @@ def publish(output: Path, case: CaseStudy, published: Path) -> None:
         output: folder of the run.
         case: what was run.
         published: folder of the documentation's results.
+
+    Raises:
+        ValueError: where what is published there is damaged, or of other settings or data.
     """
     target = published / "case-studies" / case.name
     target.mkdir(parents=True, exist_ok=True)
@@ -78,7 +82,8 @@ def publish(output: Path, case: CaseStudy, published: Path) -> None:
         merged = with_published(results, published_before) if published_before is not None else results
         write_json(target / "results.json", merged)
     if case.study.name in MAY_BE_SHOWN and (output / EXAMPLES).is_file():
-        shutil.copyfile(output / EXAMPLES, target / EXAMPLES)
+        with write_atomically(target / EXAMPLES) as temporary:
+            shutil.copyfile(output / EXAMPLES, temporary)
     write_page(published)
 
 
