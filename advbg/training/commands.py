@@ -34,6 +34,10 @@ def train(
     epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="The largest of one cycle, for AdamW.")] = 5e-4,
+    tuning: Annotated[
+        str | None,
+        typer.Option(help="`gentle` keeps what a pre-trained model knows, `plain` does not; gentle if there is any."),
+    ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images; the model's own by default.")] = (None),
     fit: Annotated[str, typer.Option(help="`pad` images to squares in their border's colour, or `crop`.")] = "pad",
     test_fit: Annotated[str, typer.Option(help="The same for the test folders.")] = "crop",
@@ -56,6 +60,7 @@ def train(
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.run_folder import begin_folder, open_folder
     from advbg.command_line import UserError, mendable, resumable, run_folder, stoppable
+    from advbg.training.models import choose_tuning
     from advbg.training.prepare import RunSettings, prepare
     from advbg.training.run import train_folder
     from advbg.training.settings import FitSettings
@@ -84,6 +89,7 @@ def train(
                 learning_rate=learning_rate,
                 seed=seed,
                 precision=precision,
+                tuning=choose_tuning(tuning, weights, pretrained=pretrained),
             ),
         )
         path = output or run_folder("train", resume=resume)

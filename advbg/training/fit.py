@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from advbg.attachment import device_of
 from advbg.benchmark.training import Progress
 from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
+from advbg.training.gentle import fit_classifier, go_half_way, half_way, hold_statistics
 from advbg.training.masks import quick_masks, teach_first_guess
-from advbg.training.settings import FitSettings
+from advbg.training.settings import GENTLE, FitSettings
 from advbg.training.state import FitState
 from advbg.training.testing import accuracy, predict
 from advbg.wrapper import AdversarialBackground
@@ -30,7 +32,7 @@ _LABEL_SMOOTHING = 0.1
 _PHASES = 3
 
 # In `phase_seconds`: before the first of them.
-_FIRST_GUESS = "first guess"
+_FIRST_GUESS, _CLASSIFIER_ALONE = "first guess", "classifier alone"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Fitted:
         best_epoch: number of the epoch with the highest held-out accuracy, from 1; the latest of several. Only epochs
             that end in the adversarial phase count: before, the model has met no other background.
         best_weights: the model's state after it, on the CPU.
+        first_weights: the model's state before the first step of a gentle training, on its device; empty otherwise.
     """
 
     model: nn.Module
@@ -72,6 +75,7 @@ class Fitted:
     phase_seconds: dict[str, float] = field(default_factory=dict)
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    first_weights: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def phase(self) -> str:
@@ -80,8 +84,9 @@ class Fitted:
 
     @property
     def seconds(self) -> float:
-        """Of the whole training: the first guess at masks, and all epochs with their tests on what is held out."""
-        return self.phase_seconds.get(_FIRST_GUESS, 0.0) + sum(epoch["seconds"] for epoch in self.history)
+        """Of the whole training: what comes before the first step, and epochs with their tests on what is held out."""
+        before = sum(self.phase_seconds.get(part, 0.0) for part in (_CLASSIFIER_ALONE, _FIRST_GUESS))
+        return before + sum(epoch["seconds"] for epoch in self.history)
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
@@ -127,11 +132,13 @@ def fit(
         after_epoch: called after every epoch.
 
     Returns:
-        The same model, trained.
+        The same model, trained. After a gentle training it is half way between its first weights and the trained ones,
+        as it is when an epoch is rated.
 
     Raises:
         DamagedStateError: where `state_file` is damaged or of another training.
-        ValueError: where the training has fewer steps than phases.
+        ValueError: where the training has fewer steps than phases, or is gentle and the model has no linear classifier
+            that timm's `get_classifier` finds.
     """
     check_length(settings, len(data.images))
     batches = steps_per_epoch(len(data.images), settings.batch_size)
@@ -145,10 +152,8 @@ def fit(
     state = FitState(fitted, data, settings, optimizer=optimizer, scheduler=scheduler)
     if state_file is not None:
         state.load(state_file)
-    if fitted.wrapper is not None and data.silhouettes is None and not fitted.history:
-        began = time.perf_counter()
-        teach_first_guess(fitted.wrapper.companions, data.images, settings.seed)
-        fitted.phase_seconds[_FIRST_GUESS] = time.perf_counter() - began
+    if not fitted.history:
+        _prepare(fitted, data, settings)
     loop = _Loop(fitted, data, settings, optimizer, scheduler, total_steps, report or (lambda _: None))
     attachment = fitted.wrapper.attach(optimizer) if fitted.wrapper is not None else None
     device = device_of(model)
@@ -157,6 +162,8 @@ def fit(
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_epoch_seed(settings.seed, epoch))
                 forward.train()
+                if settings.tuning == GENTLE:
+                    hold_statistics(model)
                 loop.train_epoch(epoch)
             if state_file is not None:
                 state.save(state_file)
@@ -166,6 +173,8 @@ def fit(
         forward.eval()
         if attachment is not None:
             attachment.remove()
+    if fitted.first_weights:
+        go_half_way(model, fitted.first_weights)
     return fitted
 
 
@@ -194,7 +203,9 @@ class _Loop:
             self.report(Progress(settings.method, phase, step, self.total_steps, losses[-1], mask_loss))
         for phase, seconds in phases.items():
             fitted.phase_seconds[phase] = fitted.phase_seconds.get(phase, 0.0) + seconds
-        logits = predict(fitted.model, self.data.held_out_images, bfloat16=settings.precision == "bfloat16")
+        with half_way(fitted.model, fitted.first_weights) if fitted.first_weights else nullcontext():
+            logits = predict(fitted.model, self.data.held_out_images, bfloat16=settings.precision == "bfloat16")
+            weights = {name: tensor.cpu().clone() for name, tensor in fitted.model.state_dict().items()}
         fitted.history.append(
             {
                 "epoch": epoch + 1,
@@ -207,7 +218,7 @@ class _Loop:
                 "seconds": round(time.perf_counter() - began, 2),
             }
         )
-        self._keep_best()
+        self._keep_best(weights)
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         data, device = self.data, device_of(self.fitted.model)
@@ -238,16 +249,14 @@ class _Loop:
             return 0.0
         return wrapper.companions.mask_loss.item()
 
-    def _keep_best(self) -> None:
+    def _keep_best(self, weights: dict[str, Tensor]) -> None:
         history, fitted = self.fitted.history, self.fitted
         if history[-1]["phases"][-1] not in ("plain", "adversarial"):
             return
         best = history[fitted.best_epoch - 1]["held_out_accuracy"] if fitted.best_epoch else -1.0
         if history[-1]["held_out_accuracy"] >= best:
             fitted.best_epoch = len(history)
-            fitted.best_weights = {
-                name: tensor.detach().cpu().clone() for name, tensor in fitted.model.state_dict().items()
-            }
+            fitted.best_weights = weights
 
 
 def _start(model: nn.Module, data: TrainingData, settings: FitSettings, total_steps: int) -> Fitted:
@@ -262,6 +271,19 @@ def _start(model: nn.Module, data: TrainingData, settings: FitSettings, total_st
         model, mean=space.mean, std=space.std, schedule=schedule, seed=settings.seed, **quick_masks(options)
     )
     return Fitted(model, wrapper)
+
+
+def _prepare(fitted: Fitted, data: TrainingData, settings: FitSettings) -> None:
+    """Do what comes before the first step of a training."""
+    if settings.tuning == GENTLE:
+        began = time.perf_counter()
+        fit_classifier(fitted.model, data.images, data.targets, bfloat16=settings.precision == "bfloat16")
+        fitted.first_weights = {name: tensor.clone() for name, tensor in fitted.model.state_dict().items()}
+        fitted.phase_seconds[_CLASSIFIER_ALONE] = time.perf_counter() - began
+    if fitted.wrapper is not None and data.silhouettes is None:
+        began = time.perf_counter()
+        teach_first_guess(fitted.wrapper.companions, data.images, settings.seed)
+        fitted.phase_seconds[_FIRST_GUESS] = time.perf_counter() - began
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

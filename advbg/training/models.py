@@ -12,6 +12,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from advbg.files import write_atomically
+from advbg.training.settings import GENTLE, PLAIN
 
 _HEADER = "advbg_train"
 # Names in a message, at most.
@@ -45,6 +46,23 @@ def check_weights(weights: str | None, *, pretrained: bool) -> None:
         raise ValueError(f"`weights` (={weights!r}) and `pretrained` are two answers to one question")
     if weights is not None and not Path(weights).is_file():
         raise FileNotFoundError(f"`weights` (={weights!r}) does not exist")
+
+
+def choose_tuning(tuning: str | None, weights: object, *, pretrained: bool) -> str:
+    """How to train a model: as it was said, else gently where it is pre-trained.
+
+    Args:
+        tuning: one of `TUNINGS`, or None where nothing was said.
+        weights: file of a pre-trained model, or None.
+        pretrained: whether timm downloads weights.
+
+    Raises:
+        ValueError: where a model with random weights is to be trained gently.
+    """
+    known = weights is not None or pretrained
+    if tuning == GENTLE and not known:
+        raise ValueError(f"`tuning` (={tuning!r}) needs a pre-trained model: pass `weights` or `pretrained`")
+    return tuning or (GENTLE if known else PLAIN)
 
 
 def create_model(

@@ -18,8 +18,9 @@ from advbg.training.folders import (
     load_images,
     split,
 )
+from advbg.training.gentle import check_classifier
 from advbg.training.models import check_model, check_weights, create_model
-from advbg.training.settings import FitSettings
+from advbg.training.settings import GENTLE, FitSettings
 from advbg.training.squares import check_fit
 
 # Sets of images in the results, beside the test folders.
@@ -148,6 +149,8 @@ def prepare(settings: RunSettings) -> PreparedRun:
         pretrained=settings.pretrained,
         image_size=settings.image_size,
     )
+    if settings.training.tuning == GENTLE:
+        check_classifier(model)
     size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
     skip = settings.skip_unreadable
     images = load_images(folder, folder.classes, size, settings.fit, skip_unreadable=skip)

@@ -14,6 +14,10 @@ from advbg.schedule import Schedule
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 
+# How all weights are trained: plainly, or so that a pre-trained model keeps what it knows.
+PLAIN, GENTLE = "plain", "gentle"
+TUNINGS = (PLAIN, GENTLE)
+
 # The row whose backgrounds can be chosen, and the one that is what the paper says.
 PROPOSAL, PAPER = "proposal", "paper"
 
@@ -37,6 +41,8 @@ class FitSettings:
         placement: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves objects
             where they are.
         lighting: likewise.
+        tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
+            and it ends half way between its first weights and the trained ones; `plain` is without all that.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.
@@ -55,6 +61,7 @@ class FitSettings:
     mask_share: float = 0.1
     placement: float = 0.5
     lighting: float = 0.4
+    tuning: str = PLAIN
 
     def __post_init__(self) -> None:
         if self.method not in TRAINING_METHODS:
@@ -65,6 +72,8 @@ class FitSettings:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"`learning_rate` (={self.learning_rate!r}) must be above 0")
         check_precision(self.precision)
+        if self.tuning not in TUNINGS:
+            raise ValueError(f"`tuning` (={self.tuning!r}) must be one of {', '.join(TUNINGS)}")
         if self.background is not None and self.method != PROPOSAL:
             raise ValueError(f"`background` (={self.background!r}) goes with `method` {PROPOSAL}, not {self.method}")
         if (self.photographs is not None) != (self.method == PHOTOGRAPHS):

@@ -41,6 +41,7 @@ class FitState:
             "phase_seconds": self.fitted.phase_seconds,
             "best_epoch": self.fitted.best_epoch,
             "best_weights": self.fitted.best_weights,
+            "first_weights": self.fitted.first_weights,
         }
         with write_atomically(file) as temporary:
             torch.save(state, temporary)
@@ -68,3 +69,4 @@ class FitState:
             raise DamagedStateError(f"{file} is of another training: remove it to begin again") from error
         self.fitted.history, self.fitted.phase_seconds = state["history"], state["phase_seconds"]
         self.fitted.best_epoch, self.fitted.best_weights = state["best_epoch"], state["best_weights"]
+        self.fitted.first_weights = state["first_weights"]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbg.benchmark.attention import attended_boxes, crop, make_fusion, make_local_branch
 from advbg.benchmark.training import Progress
 from advbg.training.fit import Fitted, TrainingData, fit
-from advbg.training.settings import FitSettings
+from advbg.training.settings import PLAIN, FitSettings
 
 
 class AttentionAround(nn.Module):
@@ -89,7 +89,9 @@ def fit_attention(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         around = AttentionAround(model, int(data.targets.max()) + 1, data.images.shape[-1])
-    second = replace(settings, epochs=settings.epochs - first)
+    # The local branch is new, and has nothing to keep.
+    second = replace(settings, epochs=settings.epochs - first, tuning=PLAIN)
     together = fit(around, data, second, state_file=state_file.with_suffix(".attention.pt"), report=report)
-    together.phase_seconds["plain"] += alone.phase_seconds["plain"]
+    for part, seconds in alone.phase_seconds.items():
+        together.phase_seconds[part] = together.phase_seconds.get(part, 0.0) + seconds
     return together

@@ -25,6 +25,10 @@ def case_study(
     epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="The largest of one cycle, for AdamW.")] = 5e-4,
+    tuning: Annotated[
+        str | None,
+        typer.Option(help="`gentle` keeps what a pre-trained model knows, `plain` does not; gentle if there is any."),
+    ] = None,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
     ),
@@ -47,6 +51,7 @@ def case_study(
     from advbg.benchmark.case_study.studies import load_study
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.command_line import mendable, parse_seeds, resumable, run_folder
+    from advbg.training.models import choose_tuning
 
     console = Console()
     with mendable():
@@ -61,6 +66,7 @@ def case_study(
             batch_size=batch_size,
             learning_rate=learning_rate,
             precision=precision,
+            tuning=choose_tuning(tuning, weights, pretrained=pretrained),
         )
         case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
         folder = output or run_folder(case.name, resume=resume)

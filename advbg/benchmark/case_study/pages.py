@@ -22,6 +22,7 @@ from advbg.files import write_atomically
 
 ACCURACY = "accuracy.png"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
+_TUNINGS = {"gentle": "tuned gently", "plain": "tuned plainly"}
 _INTRODUCTION = (
     "# Case studies\n\n"
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
@@ -118,7 +119,9 @@ def _section(results: dict[str, Any], folder: Path) -> str:
     head, rows = table_rows(results)
     measured = [(row, results) for seed in results["seeds"].values() for row in seed.values()]
     images = ", ".join(f"{count} {name}" for name, count in results["images"].items())
-    begin = "ImageNet weights" if settings["weights"] or settings["pretrained"] else "random weights"
+    begin = "random weights"
+    if settings["weights"] or settings["pretrained"]:
+        begin = f"ImageNet weights, {_TUNINGS[settings['tuning']]}"
     parts = [
         f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}",
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "

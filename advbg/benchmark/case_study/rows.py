@@ -42,6 +42,7 @@ class CaseRecipe:
         batch_size: images in a step.
         learning_rate: the largest of one cycle.
         precision: `float32` or `bfloat16`.
+        tuning: `gentle` or `plain`.
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -56,6 +57,7 @@ class CaseRecipe:
     batch_size: int
     learning_rate: float
     precision: str
+    tuning: str
 
     def __post_init__(self) -> None:
         check_model(self.model)
@@ -104,4 +106,5 @@ class CaseRecipe:
             learning_rate=self.learning_rate,
             seed=seed,
             precision=self.precision,
+            tuning=self.tuning,
         )

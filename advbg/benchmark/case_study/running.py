@@ -21,7 +21,8 @@ from advbg.benchmark.progress import Report
 from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
-from advbg.training.settings import PROPOSAL
+from advbg.training.gentle import check_classifier
+from advbg.training.settings import GENTLE, PROPOSAL
 
 EXAMPLES = "examples.png"
 
@@ -47,8 +48,10 @@ class CaseStudy:
 
     @property
     def name(self) -> str:
-        """The study's, and whether training is from scratch."""
-        return f"{self.study.name}-scratch" if self.recipe.from_scratch else self.study.name
+        """The study's, and how models are trained, unless a pre-trained one is trained gently."""
+        if self.recipe.from_scratch:
+            return f"{self.study.name}-scratch"
+        return self.study.name if self.recipe.tuning == GENTLE else f"{self.study.name}-{self.recipe.tuning}"
 
     def description(self) -> dict[str, Any]:
         """What `results.json` says beside what was measured: settings, classes and how many images."""
@@ -92,6 +95,8 @@ def open_case_study(
     check_photographs(case.photographs)
     classes, images = len(case.study.classes), len(case.study.training.pixels)
     model = case.recipe.model_for(classes, seed=0)
+    if case.recipe.tuning == GENTLE:
+        check_classifier(model)
     for row in rows:
         if row == ATTENTION:
             AttentionAround(model, classes, case.recipe.image_size)

@@ -1,0 +1,134 @@
+"""Fine-tuning that keeps what a pre-trained model knows of the world outside of the studio."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from advbg.training.testing import predict
+
+# How far the weights go from the first ones towards those at the end of the training.
+_SHARE = 0.5
+
+# Of the squared weights, when the classifier is fitted to frozen features.
+_PENALTY = 0.01
+_ITERATIONS = 200
+
+
+def check_classifier(model: nn.Module) -> nn.Linear:
+    """Find the layer that `fit_classifier` fits.
+
+    Args:
+        model: of timm.
+
+    Raises:
+        ValueError: where its classifier is no single linear layer.
+    """
+    described: Any = model
+    classifier = described.get_classifier() if hasattr(model, "get_classifier") else None
+    if not isinstance(classifier, nn.Linear):
+        raise ValueError(
+            f"`tuning` (='gentle') needs a timm model whose `get_classifier()` is a `Linear`, but that of "
+            f"{type(model).__name__} is {type(classifier).__name__}: pass 'plain'"
+        )
+    return classifier
+
+
+def fit_classifier(
+    model: nn.Module,
+    pixels: UInt8[Tensor, "count 3 height width"],
+    targets: Int64[Tensor, "count"],
+    *,
+    bfloat16: bool,
+) -> None:
+    """Fit the classifier alone, by logistic regression on the features of the model as it is.
+
+    A classifier that begins anywhere bends the features before it has learned to use them (Kumar et al., *Fine-tuning
+    can distort pretrained features*, ICLR 2022).
+
+    Args:
+        model: pre-trained; left in evaluation mode.
+        pixels: of the training images, on the CPU.
+        targets: indices of their classes.
+        bfloat16: whether to call the model under autocast.
+
+    Raises:
+        ValueError: where the model's classifier is no single linear layer.
+    """
+    classifier, found = check_classifier(model), []
+    hook = classifier.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float()))
+    try:
+        predict(model, pixels, bfloat16=bfloat16)
+    finally:
+        hook.remove()
+    # Cloned, since what inference mode made cannot take part in a gradient.
+    features = torch.cat(found).clone()
+    fitted = _logistic_regression(features, targets.to(features.device), classifier.out_features)
+    with torch.no_grad():
+        classifier.weight.copy_(fitted[:, :-1])
+        if classifier.bias is not None:
+            classifier.bias.copy_(fitted[:, -1])
+
+
+def _logistic_regression(
+    features: Float[Tensor, "count channel"], targets: Int64[Tensor, "count"], classes: int
+) -> Float[Tensor, "classes channel_and_bias"]:
+    extended = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
+    weights = torch.zeros(classes, extended.shape[1], device=features.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weights], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = F.cross_entropy(extended @ weights.T, targets) + _PENALTY / 2 * weights[:, :-1].square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)  # pyright: ignore[reportArgumentType]
+    return weights.detach()
+
+
+def hold_statistics(model: nn.Module) -> None:
+    """Keep the statistics of BatchNorm, until somebody calls the model's `train()` again.
+
+    Those of a studio are of one colour: with them, a model no longer knows the features that it was trained on.
+
+    Args:
+        model: in training mode.
+    """
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
+
+
+@torch.no_grad()
+def go_half_way(model: nn.Module, first: Mapping[str, Tensor]) -> None:
+    """Move weights to the middle between the first ones and the model's own (WiSE-FT, Wortsman et al., CVPR 2022).
+
+    Args:
+        model: trained.
+        first: its state before the training.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.lerp(first[name].to(tensor), tensor, _SHARE))
+
+
+@contextmanager
+def half_way(model: nn.Module, first: Mapping[str, Tensor]) -> Iterator[None]:
+    """Rate a model half way in the middle of its training, and let it go on from where it was.
+
+    Args:
+        model: in training.
+        first: as for `go_half_way`.
+    """
+    last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    go_half_way(model, first)
+    try:
+        yield
+    finally:
+        model.load_state_dict(last)

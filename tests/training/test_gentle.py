@@ -1,0 +1,166 @@
+"""Fine-tuning that keeps what a pre-trained model knows."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from timm import create_model
+from torch import nn
+
+from advbg.training.fit import fit
+from advbg.training.gentle import check_classifier, fit_classifier, go_half_way, half_way, hold_statistics
+from advbg.training.models import choose_tuning
+from advbg.training.settings import GENTLE, PLAIN, FitSettings
+from tests.training.made_up import some_data
+
+QUICK = FitSettings(epochs=3, batch_size=6, mask_share=0.2)
+STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def a_model(seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return create_model("test_efficientnet", num_classes=3)
+
+
+def state(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@pytest.mark.parametrize("method", ["baseline", "proposal"])
+def test_a_gentle_training_leaves_the_statistics_as_they_were_and_a_plain_one_does_not(method) -> None:
+    for tuning in (GENTLE, PLAIN):
+        model = a_model()
+        before = state(model)
+        fit(model, some_data(), dataclasses.replace(QUICK, method=method, tuning=tuning))
+        after = model.state_dict()
+        kept = [torch.equal(before[name], after[name]) for name in before if name.endswith(STATISTICS)]
+        assert len(kept) > 0
+        assert (all if tuning == GENTLE else not_any)(kept)
+
+
+def not_any(values):
+    return not any(values)
+
+
+def test_a_gentle_training_ends_half_way_between_first_and_trained_weights(tmp_path: Path) -> None:
+    model = a_model()
+    first_body = state(model)
+    file = tmp_path / "state.pt"
+    fitted = fit(model, some_data(), dataclasses.replace(QUICK, method="baseline", tuning=GENTLE), state_file=file)
+    saved = torch.load(file, weights_only=True)
+    before, trained, moved = saved["first_weights"], saved["parts"]["model"], 0
+    different = {name for name, tensor in before.items() if not torch.equal(tensor, first_body[name])}
+    assert different == {"classifier.weight", "classifier.bias"}
+    for name, tensor in fitted.model.state_dict().items():
+        if tensor.is_floating_point():
+            middle = (before[name].double() + trained[name].double()) / 2
+            torch.testing.assert_close(tensor.double(), middle, rtol=1e-5, atol=1e-7)
+            moved += not torch.equal(tensor, trained[name])
+    assert moved > 10
+
+
+def test_epochs_are_rated_half_way_too() -> None:
+    fitted = fit(a_model(), some_data(), dataclasses.replace(QUICK, method="baseline", epochs=1, tuning=GENTLE))
+    assert fitted.best_epoch == 1
+    assert all(torch.equal(tensor, fitted.best_weights[name]) for name, tensor in fitted.model.state_dict().items())
+
+
+def test_rating_half_way_changes_nothing_even_when_it_fails() -> None:
+    model, first = a_model(), state(a_model(seed=1))
+    before = state(model)
+
+    def rate():
+        with half_way(model, first):
+            assert not torch.equal(model.state_dict()["classifier.weight"], before["classifier.weight"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rate()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_going_half_way_leaves_counters_alone() -> None:
+    model, first = a_model(), state(a_model(seed=1))
+    model.train()(torch.rand(2, 3, 32, 32))
+    go_half_way(model, first)
+    counters = [tensor for name, tensor in model.state_dict().items() if name.endswith("num_batches_tracked")]
+    assert {int(counter) for counter in counters} == {1}
+
+
+def test_held_statistics_are_used_in_training_until_the_next_call_of_train() -> None:
+    model = a_model().train()
+    hold_statistics(model)
+    before = state(model)
+    model(torch.rand(2, 3, 32, 32))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    model.train()
+    model(torch.rand(2, 3, 32, 32))
+    assert not all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("stop", [1, 2])
+def test_a_gentle_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, stop) -> None:
+    settings, data = dataclasses.replace(QUICK, tuning=GENTLE), some_data()
+    unbroken = fit(a_model(), data, settings)
+
+    def interrupt(fitted):
+        if len(fitted.history) == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(a_model(), data, settings, state_file=tmp_path / "state.pt", after_epoch=interrupt)
+    resumed = fit(a_model(seed=5), data, settings, state_file=tmp_path / "state.pt")
+    for mine, theirs in zip(unbroken.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_pre_trained_models_are_tuned_gently_unless_it_is_said_otherwise() -> None:
+    assert choose_tuning(None, Path("file"), pretrained=False) == GENTLE
+    assert choose_tuning(None, None, pretrained=True) == GENTLE
+    assert choose_tuning(None, None, pretrained=False) == PLAIN
+    assert choose_tuning(PLAIN, Path("file"), pretrained=False) == PLAIN
+
+
+def test_random_weights_cannot_be_tuned_gently() -> None:
+    with pytest.raises(ValueError, match=r"`tuning` \(='gentle'\) needs a pre-trained model: pass `weights` or"):
+        choose_tuning(GENTLE, None, pretrained=False)
+
+
+def test_an_unknown_tuning_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"`tuning` \(='soft'\) must be one of plain, gentle"):
+        FitSettings(tuning="soft")
+
+
+def test_the_classifier_is_fitted_as_scikit_learn_fits_one() -> None:
+    model, data = a_model(), some_data()
+    fit_classifier(model, data.images, data.targets, bfloat16=False)
+    with torch.no_grad():
+        images = (data.images / 255 - torch.tensor(model.default_cfg["mean"])[:, None, None]) / torch.tensor(
+            model.default_cfg["std"]
+        )[:, None, None]
+        features = model.forward_head(model.forward_features(images), pre_logits=True)
+        ours = model.get_classifier()(features).softmax(dim=1).double().numpy()
+    # Its `C` weighs the sum of the losses against half of the squared weights; ours is the mean.
+    reference = LogisticRegression(C=1 / (0.01 * len(data.images)), tol=1e-8, max_iter=5000)
+    theirs = reference.fit(features.double().numpy(), data.targets.numpy()).predict_proba(features.double().numpy())
+    np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_nothing_but_the_classifier_changes_when_it_is_fitted() -> None:
+    model, data = a_model(), some_data()
+    before = state(model)
+    fit_classifier(model, data.images, data.targets, bfloat16=False)
+    changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed == {"classifier.weight", "classifier.bias"}
+    assert len(model.get_classifier()._forward_pre_hooks) == 0
+
+
+def test_a_model_without_a_linear_classifier_is_refused_before_anything_is_trained() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3))
+    with pytest.raises(ValueError, match=r"`get_classifier\(\)` is a `Linear`, but that of Sequential is NoneType"):
+        fit(model, some_data(), dataclasses.replace(QUICK, method="baseline", tuning=GENTLE))
+    assert check_classifier(a_model()).out_features == 3
