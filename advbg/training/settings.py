@@ -16,10 +16,24 @@ TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 
 # How all weights are trained: plainly, or so that a pre-trained model keeps what it knows.
 PLAIN, GENTLE = "plain", "gentle"
-TUNINGS = (PLAIN, GENTLE)
+# What suits each. A classifier that is fitted before the first step needs next to no phase of its own.
+TUNINGS: dict[str, dict[str, float]] = {
+    PLAIN: {"learning_rate": 5e-4, "classifier_share": 0.3},
+    GENTLE: {"learning_rate": 2e-4, "classifier_share": 0.05},
+}
 
 # The row whose backgrounds can be chosen, and the one that is what the paper says.
 PROPOSAL, PAPER = "proposal", "paper"
+
+
+def check_tuning(tuning: str) -> None:
+    """Check the name of a tuning.
+
+    Raises:
+        ValueError: where it is none of `TUNINGS`.
+    """
+    if tuning not in TUNINGS:
+        raise ValueError(f"`tuning` (={tuning!r}) must be one of {', '.join(TUNINGS)}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +77,25 @@ class FitSettings:
     lighting: float = 0.4
     tuning: str = PLAIN
 
+    @classmethod
+    def of(cls, tuning: str, learning_rate: float | None = None, **others: Any) -> "FitSettings":
+        """Settings with the learning rate and the phases that suit a tuning.
+
+        Args:
+            tuning: one of `TUNINGS`.
+            learning_rate: instead of the one that suits it.
+            others: further arguments by their names.
+
+        Raises:
+            NotADirectoryError: as for any settings.
+            ValueError: likewise.
+        """
+        check_tuning(tuning)
+        options: dict[str, Any] = {"tuning": tuning, **TUNINGS[tuning], **others}
+        if learning_rate is not None:
+            options["learning_rate"] = learning_rate
+        return cls(**options)
+
     def __post_init__(self) -> None:
         if self.method not in TRAINING_METHODS:
             raise ValueError(f"`method` (={self.method!r}) must be one of {', '.join(TRAINING_METHODS)}")
@@ -72,8 +105,7 @@ class FitSettings:
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"`learning_rate` (={self.learning_rate!r}) must be above 0")
         check_precision(self.precision)
-        if self.tuning not in TUNINGS:
-            raise ValueError(f"`tuning` (={self.tuning!r}) must be one of {', '.join(TUNINGS)}")
+        check_tuning(self.tuning)
         if self.background is not None and self.method != PROPOSAL:
             raise ValueError(f"`background` (={self.background!r}) goes with `method` {PROPOSAL}, not {self.method}")
         if (self.photographs is not None) != (self.method == PHOTOGRAPHS):

@@ -130,9 +130,20 @@ def test_random_weights_cannot_be_tuned_gently() -> None:
         choose_tuning(GENTLE, None, pretrained=False)
 
 
-def test_an_unknown_tuning_is_refused() -> None:
+@pytest.mark.parametrize("make", [FitSettings.of, lambda tuning: FitSettings(tuning=tuning)])
+def test_an_unknown_tuning_is_refused(make) -> None:
     with pytest.raises(ValueError, match=r"`tuning` \(='soft'\) must be one of plain, gentle"):
-        FitSettings(tuning="soft")
+        make("soft")
+
+
+def test_each_tuning_has_a_learning_rate_and_phases_of_its_own_unless_others_are_said() -> None:
+    assert FitSettings.of(PLAIN) == FitSettings()
+    gentle = FitSettings.of(GENTLE, seed=3)
+    assert (gentle.tuning, gentle.seed) == (GENTLE, 3)
+    assert gentle.learning_rate < FitSettings().learning_rate
+    assert gentle.classifier_share < FitSettings().classifier_share
+    assert FitSettings.of(GENTLE, 0.1).learning_rate == 0.1
+    assert FitSettings.of(GENTLE, classifier_share=0.2).classifier_share == 0.2
 
 
 def test_the_classifier_is_fitted_as_scikit_learn_fits_one() -> None:

@@ -97,14 +97,14 @@ class CaseRecipe:
             seed: of everything random.
             photographs: folder of those to train with.
         """
-        return FitSettings(
+        return FitSettings.of(
+            self.tuning,
+            self.learning_rate,
             method=PROPOSAL if row == MIXED else row,
             background=f"adversarial=1,{photographs}=1" if row == MIXED else None,
             photographs=str(photographs) if row == PHOTOGRAPHS else None,
             epochs=self.epochs,
             batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
             seed=seed,
             precision=self.precision,
-            tuning=self.tuning,
         )

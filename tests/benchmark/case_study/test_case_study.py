@@ -194,7 +194,7 @@ def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"")
     with pytest.raises(ValueError, match="two answers"):
-        CaseRecipe("test_resnet", str(file), True, 32, 3, 6, 5e-4, "float32")
+        CaseRecipe("test_resnet", str(file), True, 32, 3, 6, 5e-4, "float32", "plain")
 
 
 @pytest.mark.skipif(not _REAL_DATA.is_dir(), reason="needs ../shared/data")
