@@ -2,6 +2,7 @@
 
 from advbg.attachment import Attachment, attach
 from advbg.backgrounds import BackgroundSource, Photographs, TrainableSource
+from advbg.batch_norm import hold_statistics
 from advbg.compositing import CompositeParameters
 from advbg.hooks import hookimpl, hookspec, plugin_manager
 from advbg.masks import PaperObjective, SufficiencyNecessity
@@ -23,6 +24,7 @@ __all__ = [
     "TrainableSource",
     "__version__",
     "attach",
+    "hold_statistics",
     "hookimpl",
     "hookspec",
     "plugin_manager",

@@ -15,10 +15,11 @@ from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImpor
 from torch import Tensor, nn
 
 from advbg.attachment import device_of
+from advbg.batch_norm import hold_statistics
 from advbg.benchmark.training import Progress
 from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
-from advbg.training.gentle import fit_classifier, go_half_way, half_way, hold_statistics
+from advbg.training.gentle import fit_classifier, go_half_way, half_way
 from advbg.training.masks import quick_masks, teach_first_guess
 from advbg.training.settings import GENTLE, FitSettings
 from advbg.training.state import FitState

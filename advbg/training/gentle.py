@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from advbg.training.testing import predict
 
@@ -90,19 +89,6 @@ def _logistic_regression(
 
     optimizer.step(closure)  # pyright: ignore[reportArgumentType]
     return weights.detach()
-
-
-def hold_statistics(model: nn.Module) -> None:
-    """Keep the statistics of BatchNorm, until somebody calls the model's `train()` again.
-
-    Those of a studio are of one colour: with them, a model no longer knows the features that it was trained on.
-
-    Args:
-        model: in training mode.
-    """
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from timm import create_model
 from torch import nn
 
 from advbg.training.fit import fit
-from advbg.training.gentle import check_classifier, fit_classifier, go_half_way, half_way, hold_statistics
+from advbg.training.gentle import check_classifier, fit_classifier, go_half_way, half_way
 from advbg.training.models import choose_tuning
 from advbg.training.settings import GENTLE, PLAIN, FitSettings
 from tests.training.made_up import some_data
@@ -89,17 +89,6 @@ def test_going_half_way_leaves_counters_alone() -> None:
     go_half_way(model, first)
     counters = [tensor for name, tensor in model.state_dict().items() if name.endswith("num_batches_tracked")]
     assert {int(counter) for counter in counters} == {1}
-
-
-def test_held_statistics_are_used_in_training_until_the_next_call_of_train() -> None:
-    model = a_model().train()
-    hold_statistics(model)
-    before = state(model)
-    model(torch.rand(2, 3, 32, 32))
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    model.train()
-    model(torch.rand(2, 3, 32, 32))
-    assert not all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 @pytest.mark.parametrize("stop", [1, 2])
