@@ -11,6 +11,7 @@ from rich.table import Table
 
 from advbg.benchmark.case_study.figures import draw_columns, rows_of
 from advbg.benchmark.case_study.results import read_results, with_published
+from advbg.benchmark.case_study.rows import BASELINE
 from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy
 from advbg.benchmark.case_study.studies import MAY_BE_SHOWN
 from advbg.benchmark.environment import machines
@@ -19,8 +20,9 @@ from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
 from advbg.files import write_atomically
+from advbg.training.settings import PLAIN
 
-ACCURACY = "accuracy.png"
+ACCURACY, RESULTS = "accuracy.png", "results.json"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
 _TUNINGS = {"gentle": "tuned gently", "plain": "tuned plainly"}
 _INTRODUCTION = (
@@ -30,8 +32,9 @@ _INTRODUCTION = (
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
     "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
     "thirds of a folder of photographs, the other third is tested before; `proposal` is the library's default, which "
-    "sees none, as `advbg train` trains it. Masks are learned without silhouettes. Accuracy in percent, of the last "
-    "epoch; mean ± standard deviation over seeds.\n"
+    "sees none, as `advbg train` trains it. Masks are learned without silhouettes. [Gentle tuning]"
+    "(../../train.md#gentle-tuning) is the default of pre-trained models, for every row; plain tuning is what most "
+    "trainers do. Accuracy in percent, of the last epoch; mean ± standard deviation over seeds.\n"
 )
 
 
@@ -99,7 +102,7 @@ def write_page(published: Path) -> Path:
     """
     page = published / "case-studies" / "index.md"
     parts = [_INTRODUCTION]
-    for file in sorted(page.parent.glob("*/results.json")):
+    for file in sorted(page.parent.glob(f"*/{RESULTS}")):
         results = json.loads(file.read_text(encoding="utf-8"))
         draw_columns(results, file.parent / ACCURACY)
         parts.append(_section(results, file.parent))
@@ -114,9 +117,22 @@ def write_page(published: Path) -> Path:
     return page
 
 
+def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ...]]:
+    """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently."""
+    file = folder.parent / f"{folder.name}-{PLAIN}" / RESULTS
+    if not file.is_file():
+        return []
+    plain = json.loads(file.read_text(encoding="utf-8"))
+    if plain["images"] != results["images"]:
+        return []
+    rows = table_rows(plain)[1]
+    return [(f"*{BASELINE}, tuned plainly*", *cells) for name, *cells in rows if name == BASELINE]
+
+
 def _section(results: dict[str, Any], folder: Path) -> str:
     settings = results["settings"]
     head, rows = table_rows(results)
+    rows += _plain_baseline(results, folder)
     measured = [(row, results) for seed in results["seeds"].values() for row in seed.values()]
     images = ", ".join(f"{count} {name}" for name, count in results["images"].items())
     begin = "random weights"

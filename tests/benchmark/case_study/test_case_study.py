@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from advbg.benchmark.case_study import attention
 from advbg.benchmark.case_study.pages import write_page
@@ -48,6 +49,34 @@ def test_the_page_shows_what_was_measured(finished: Path) -> None:
     assert "](office10-scratch/accuracy.png)" in page
     for figure in (finished / "docs/case-studies/office10-scratch/accuracy.png", finished / "run/examples.png"):
         assert np.asarray(Image.open(figure)).std() > 0
+
+
+def test_a_study_that_is_tuned_gently_shows_the_plain_baseline_beside_its_own(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, docs = tmp_path / "weights.safetensors", tmp_path / "docs"
+    save_file(create_model("test_efficientnet", 5, seed=0).state_dict(), file)
+    for tuning, rows in (("plain", "baseline,black"), ("gentle", "baseline")):
+        more = ("--weights", file, "--tuning", tuning, "--rows", rows, "--seeds", "0", "--published", docs)
+        assert run(monkeypatch, *command(data_dir, tmp_path / tuning, *more)) == 0
+    page = (docs / "case-studies" / "index.md").read_text()
+    gentle, plain = page.split("tuned plainly\n\n", 1)
+    measured = json.loads((docs / "case-studies" / "office10-plain" / "results.json").read_text())["seeds"]["0"]
+    assert "from ImageNet weights, tuned gently" in gentle
+    row = next(line for line in gentle.splitlines() if line.startswith("| *baseline, tuned plainly* |"))
+    assert row.split("|")[4].strip() == f"{measured['baseline']['accuracy']['webcam']:.1f}"
+    assert "*baseline, tuned plainly*" not in plain
+    settings = json.loads((docs / "case-studies" / "office10" / "results.json").read_text())["settings"]
+    assert (settings["tuning"], settings["learning_rate"], settings["classifier_share"]) == ("gentle", 2e-4, 0.05)
+
+
+def test_attention_can_be_tuned_gently(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(create_model("test_efficientnet", 5, seed=0).state_dict(), file)
+    more = ("--weights", file, "--rows", "attention", "--seeds", "0")
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run", *more)) == 0
+    measured = json.loads((tmp_path / "run" / "results.json").read_text())["seeds"]["0"]["attention"]
+    assert measured["phase_seconds"].keys() == {"plain", "classifier alone"}
 
 
 def test_only_pictures_that_a_licence_lets_others_show_are_published(
