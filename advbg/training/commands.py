@@ -39,7 +39,7 @@ def train(
     ] = None,
     tuning: Annotated[
         str | None,
-        typer.Option(help="`gentle` keeps what a pre-trained model knows, `plain` does not; gentle if there is any."),
+        typer.Option(help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not."),
     ] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images; the model's own by default.")] = (None),
     fit: Annotated[str, typer.Option(help="`pad` images to squares in their border's colour, or `crop`.")] = "pad",

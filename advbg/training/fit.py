@@ -63,11 +63,12 @@ class Fitted:
         model: with the weights of the last epoch, in evaluation mode.
         wrapper: around it, or None for a method without companions.
         history: for each epoch its losses, accuracy in percent, phase and seconds.
-        phase_seconds: of training steps for each phase, over all sessions; those of `plain` without companions.
+        phase_seconds: of training steps for each phase, over all sessions; those of `plain` without companions. Before
+            them, what came before the first step: `classifier alone`, `first guess`.
         best_epoch: number of the epoch with the highest held-out accuracy, from 1; the latest of several. Only epochs
             that end in the adversarial phase count: before, the model has met no other background.
         best_weights: the model's state after it, on the CPU.
-        first_weights: the model's state before the first step of a gentle training, on its device; empty otherwise.
+        first_weights: the model's state before the first step of a gentle training; empty otherwise.
     """
 
     model: nn.Module
@@ -206,20 +207,19 @@ class _Loop:
             fitted.phase_seconds[phase] = fitted.phase_seconds.get(phase, 0.0) + seconds
         with half_way(fitted.model, fitted.first_weights) if fitted.first_weights else nullcontext():
             logits = predict(fitted.model, self.data.held_out_images, bfloat16=settings.precision == "bfloat16")
-            weights = {name: tensor.cpu().clone() for name, tensor in fitted.model.state_dict().items()}
-        fitted.history.append(
-            {
-                "epoch": epoch + 1,
-                "phases": list(phases),
-                "loss": float(np.mean(losses)),
-                "mask_loss": float(np.mean(mask_losses)) if mask_losses else None,
-                "held_out_loss": F.cross_entropy(logits, self.data.held_out_targets).item(),
-                "held_out_accuracy": accuracy(logits, self.data.held_out_targets),
-                "learning_rate": self.scheduler.get_last_lr()[0],
-                "seconds": round(time.perf_counter() - began, 2),
-            }
-        )
-        self._keep_best(weights)
+            fitted.history.append(
+                {
+                    "epoch": epoch + 1,
+                    "phases": list(phases),
+                    "loss": float(np.mean(losses)),
+                    "mask_loss": float(np.mean(mask_losses)) if mask_losses else None,
+                    "held_out_loss": F.cross_entropy(logits, self.data.held_out_targets).item(),
+                    "held_out_accuracy": accuracy(logits, self.data.held_out_targets),
+                    "learning_rate": self.scheduler.get_last_lr()[0],
+                    "seconds": round(time.perf_counter() - began, 2),
+                }
+            )
+            self._keep_best()
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         data, device = self.data, device_of(self.fitted.model)
@@ -250,14 +250,16 @@ class _Loop:
             return 0.0
         return wrapper.companions.mask_loss.item()
 
-    def _keep_best(self, weights: dict[str, Tensor]) -> None:
+    def _keep_best(self) -> None:
         history, fitted = self.fitted.history, self.fitted
         if history[-1]["phases"][-1] not in ("plain", "adversarial"):
             return
         best = history[fitted.best_epoch - 1]["held_out_accuracy"] if fitted.best_epoch else -1.0
         if history[-1]["held_out_accuracy"] >= best:
             fitted.best_epoch = len(history)
-            fitted.best_weights = weights
+            fitted.best_weights = {
+                name: tensor.detach().cpu().clone() for name, tensor in fitted.model.state_dict().items()
+            }
 
 
 def _start(model: nn.Module, data: TrainingData, settings: FitSettings, total_steps: int) -> Fitted:

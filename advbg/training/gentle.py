@@ -17,6 +17,10 @@ _SHARE = 0.5
 # Of the squared weights, when the classifier is fitted to frozen features.
 _PENALTY = 0.01
 _ITERATIONS = 200
+# Pairs of weights and gradients that it remembers; torch's 100 of a large classifier are gigabytes.
+_REMEMBERED = 10
+
+_NEEDED = "`tuning` (='gentle') needs a timm model whose `get_classifier()` is a `Linear`"
 
 
 def check_classifier(model: nn.Module) -> nn.Linear:
@@ -32,8 +36,7 @@ def check_classifier(model: nn.Module) -> nn.Linear:
     classifier = described.get_classifier() if hasattr(model, "get_classifier") else None
     if not isinstance(classifier, nn.Linear):
         raise ValueError(
-            f"`tuning` (='gentle') needs a timm model whose `get_classifier()` is a `Linear`, but that of "
-            f"{type(model).__name__} is {type(classifier).__name__}: pass 'plain'"
+            f"{_NEEDED}, but that of {type(model).__name__} is {type(classifier).__name__}: pass `--tuning plain`"
         )
     return classifier
 
@@ -48,7 +51,8 @@ def fit_classifier(
     """Fit the classifier alone, by logistic regression on the features of the model as it is.
 
     A classifier that begins anywhere bends the features before it has learned to use them (Kumar et al., *Fine-tuning
-    can distort pretrained features*, ICLR 2022).
+    can distort pretrained features*, ICLR 2022). Features are taken as they are: the larger they are, the less the
+    penalty of its weights counts.
 
     Args:
         model: pre-trained; left in evaluation mode.
@@ -57,16 +61,24 @@ def fit_classifier(
         bfloat16: whether to call the model under autocast.
 
     Raises:
-        ValueError: where the model's classifier is no single linear layer.
+        ValueError: where the model's classifier is no single linear layer, or its logits are more than what that says.
     """
-    classifier, found = check_classifier(model), []
-    hook = classifier.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].float()))
+    classifier, found, outputs = check_classifier(model), [], []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+        found.append(inputs[0].float())
+        outputs.append(output.float().cpu())
+
+    hook = classifier.register_forward_hook(keep)
     try:
-        predict(model, pixels, bfloat16=bfloat16)
+        logits = predict(model, pixels, bfloat16=bfloat16)
     finally:
         hook.remove()
-    # Cloned, since what inference mode made cannot take part in a gradient.
-    features = torch.cat(found).clone()
+    if not torch.equal(logits, torch.cat(outputs)):
+        raise ValueError(
+            f"{_NEEDED}, but the logits of {type(model).__name__} are more than its output: pass `--tuning plain`"
+        )
+    features = torch.cat(found)
     fitted = _logistic_regression(features, targets.to(features.device), classifier.out_features)
     with torch.no_grad():
         classifier.weight.copy_(fitted[:, :-1])
@@ -79,7 +91,9 @@ def _logistic_regression(
 ) -> Float[Tensor, "classes channel_and_bias"]:
     extended = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)
     weights = torch.zeros(classes, extended.shape[1], device=features.device, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weights], max_iter=_ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=_ITERATIONS, history_size=_REMEMBERED, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()
@@ -99,9 +113,12 @@ def go_half_way(model: nn.Module, first: Mapping[str, Tensor]) -> None:
         model: trained.
         first: its state before the training.
     """
+    moved = set()
     for name, tensor in model.state_dict().items():
-        if tensor.is_floating_point():
+        # Weights that layers share have several names.
+        if tensor.is_floating_point() and tensor.data_ptr() not in moved:
             tensor.copy_(torch.lerp(first[name].to(tensor), tensor, _SHARE))
+            moved.add(tensor.data_ptr())
 
 
 @contextmanager
@@ -113,8 +130,8 @@ def half_way(model: nn.Module, first: Mapping[str, Tensor]) -> Iterator[None]:
         first: as for `go_half_way`.
     """
     last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    go_half_way(model, first)
     try:
+        go_half_way(model, first)
         yield
     finally:
         model.load_state_dict(last)

@@ -59,10 +59,25 @@ def choose_tuning(tuning: str | None, weights: object, *, pretrained: bool) -> s
     Raises:
         ValueError: where a model with random weights is to be trained gently.
     """
-    known = weights is not None or pretrained
-    if tuning == GENTLE and not known:
+    if tuning is None:
+        return GENTLE if weights is not None or pretrained else PLAIN
+    check_tuned_model(tuning, weights, pretrained=pretrained)
+    return tuning
+
+
+def check_tuned_model(tuning: str, weights: object, *, pretrained: bool) -> None:
+    """Check that a model which is trained gently knows something.
+
+    Args:
+        tuning: as for `choose_tuning`, and so are the others.
+        weights: file of a pre-trained model, or None.
+        pretrained: whether timm downloads weights.
+
+    Raises:
+        ValueError: where a model with random weights is to be trained gently.
+    """
+    if tuning == GENTLE and weights is None and not pretrained:
         raise ValueError(f"`tuning` (={tuning!r}) needs a pre-trained model: pass `weights` or `pretrained`")
-    return tuning or (GENTLE if known else PLAIN)
 
 
 def create_model(

@@ -19,7 +19,7 @@ from advbg.training.folders import (
     split,
 )
 from advbg.training.gentle import check_classifier
-from advbg.training.models import check_model, check_weights, create_model
+from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
 from advbg.training.settings import GENTLE, FitSettings
 from advbg.training.squares import check_fit
 
@@ -68,6 +68,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         check_model(self.model)
         check_weights(self.weights, pretrained=self.pretrained)
+        check_tuned_model(self.training.tuning, self.weights, pretrained=self.pretrained)
         if self.image_size is not None and self.image_size < 8:
             raise ValueError(f"`image_size` (={self.image_size}) must be 8 or more")
         check_fit(self.fit, "fit")

@@ -56,7 +56,8 @@ class FitSettings:
             where they are.
         lighting: likewise.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
-            and it ends half way between its first weights and the trained ones; `plain` is without all that.
+            and it ends half way between its first weights and the trained ones; `plain` is without all that. The
+            defaults above are those of `plain`; `of` has those of each.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.

@@ -10,10 +10,14 @@ from sklearn.linear_model import LogisticRegression
 from timm import create_model
 from torch import nn
 
+from advbg.benchmark.case_study.rows import CaseRecipe
+from advbg.training import gentle
 from advbg.training.fit import fit
 from advbg.training.gentle import check_classifier, fit_classifier, go_half_way, half_way
 from advbg.training.models import choose_tuning
+from advbg.training.prepare import RunSettings
 from advbg.training.settings import GENTLE, PLAIN, FitSettings
+from advbg.training.testing import predict
 from tests.training.made_up import some_data
 
 QUICK = FitSettings(epochs=3, batch_size=6, mask_share=0.2)
@@ -65,6 +69,10 @@ def test_a_gentle_training_ends_half_way_between_first_and_trained_weights(tmp_p
 
 def test_epochs_are_rated_half_way_too() -> None:
     fitted = fit(a_model(), some_data(), dataclasses.replace(QUICK, method="baseline", epochs=1, tuning=GENTLE))
+    data = some_data()
+    logits = predict(fitted.model, data.held_out_images)
+    rated = nn.functional.cross_entropy(logits, data.held_out_targets).item()
+    assert fitted.history[0]["held_out_loss"] == pytest.approx(rated, abs=1e-7)
     assert fitted.best_epoch == 1
     assert all(torch.equal(tensor, fitted.best_weights[name]) for name, tensor in fitted.model.state_dict().items())
 
@@ -83,6 +91,15 @@ def test_rating_half_way_changes_nothing_even_when_it_fails() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
+def test_weights_that_layers_share_go_half_way_once() -> None:
+    model, first = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)), {}
+    model[1].weight = model[0].weight
+    nn.init.zeros_(model[0].weight)
+    first = {name: torch.ones(2, 2) for name in model.state_dict()}
+    go_half_way(model, first)
+    assert torch.equal(model[0].weight, torch.full((2, 2), 0.5))
+
+
 def test_going_half_way_leaves_counters_alone() -> None:
     model, first = a_model(), state(a_model(seed=1))
     model.train()(torch.rand(2, 3, 32, 32))
@@ -91,7 +108,7 @@ def test_going_half_way_leaves_counters_alone() -> None:
     assert {int(counter) for counter in counters} == {1}
 
 
-@pytest.mark.parametrize("stop", [1, 2])
+@pytest.mark.parametrize("stop", [1, 2, 3])
 def test_a_gentle_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, stop) -> None:
     settings, data = dataclasses.replace(QUICK, tuning=GENTLE), some_data()
     unbroken = fit(a_model(), data, settings)
@@ -105,6 +122,10 @@ def test_a_gentle_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path, 
     resumed = fit(a_model(seed=5), data, settings, state_file=tmp_path / "state.pt")
     for mine, theirs in zip(unbroken.model.state_dict().values(), resumed.model.state_dict().values(), strict=True):
         assert torch.equal(mine, theirs)
+    assert unbroken.best_epoch == resumed.best_epoch
+    assert all(torch.equal(tensor, resumed.best_weights[name]) for name, tensor in unbroken.best_weights.items())
+    rated = [[epoch["held_out_loss"] for epoch in fitted.history] for fitted in (unbroken, resumed)]
+    assert rated[0] == rated[1]
 
 
 def test_pre_trained_models_are_tuned_gently_unless_it_is_said_otherwise() -> None:
@@ -117,6 +138,10 @@ def test_pre_trained_models_are_tuned_gently_unless_it_is_said_otherwise() -> No
 def test_random_weights_cannot_be_tuned_gently() -> None:
     with pytest.raises(ValueError, match=r"`tuning` \(='gentle'\) needs a pre-trained model: pass `weights` or"):
         choose_tuning(GENTLE, None, pretrained=False)
+    with pytest.raises(ValueError, match="needs a pre-trained model"):
+        RunSettings("folder", "resnet18", training=FitSettings.of(GENTLE))
+    with pytest.raises(ValueError, match="needs a pre-trained model"):
+        CaseRecipe("resnet18", None, False, 32, 3, 6, 2e-4, "float32", GENTLE)
 
 
 @pytest.mark.parametrize("make", [FitSettings.of, lambda tuning: FitSettings(tuning=tuning)])
@@ -150,13 +175,32 @@ def test_the_classifier_is_fitted_as_scikit_learn_fits_one() -> None:
     np.testing.assert_allclose(ours, theirs, atol=2e-3)
 
 
+def test_the_regression_is_that_of_scikit_learn_where_features_say_much() -> None:
+    generator = torch.Generator().manual_seed(0)
+    targets = (torch.rand(120, generator=generator) ** 2 * 4).long()
+    features = torch.randn(120, 5, generator=generator) + torch.nn.functional.one_hot(targets, 5) * 1.5 + 2
+    weights = gentle._logistic_regression(features, targets, 4).double()
+    ours = (features.double() @ weights[:, :-1].T + weights[:, -1]).softmax(dim=1).numpy()
+    reference = LogisticRegression(C=1 / (0.01 * 120), tol=1e-10, max_iter=10_000)
+    theirs = reference.fit(features.double().numpy(), targets.numpy()).predict_proba(features.double().numpy())
+    assert theirs.max(axis=1).mean() > 0.7
+    np.testing.assert_allclose(ours, theirs, atol=4e-3)
+
+
+def test_a_class_without_images_is_never_the_likeliest() -> None:
+    model, data = a_model(), some_data()
+    targets = data.targets % 2
+    fit_classifier(model, data.images, targets, bfloat16=False)
+    assert set(predict(model, data.images).argmax(dim=1).tolist()) <= {0, 1}
+
+
 def test_nothing_but_the_classifier_changes_when_it_is_fitted() -> None:
     model, data = a_model(), some_data()
     before = state(model)
-    fit_classifier(model, data.images, data.targets, bfloat16=False)
+    fit_classifier(model, data.images, data.targets, bfloat16=True)
     changed = {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == {"classifier.weight", "classifier.bias"}
-    assert len(model.get_classifier()._forward_pre_hooks) == 0
+    assert len(model.get_classifier()._forward_hooks) == 0
 
 
 def test_a_model_without_a_linear_classifier_is_refused_before_anything_is_trained() -> None:
@@ -164,3 +208,20 @@ def test_a_model_without_a_linear_classifier_is_refused_before_anything_is_train
     with pytest.raises(ValueError, match=r"`get_classifier\(\)` is a `Linear`, but that of Sequential is NoneType"):
         fit(model, some_data(), dataclasses.replace(QUICK, method="baseline", tuning=GENTLE))
     assert check_classifier(a_model()).out_features == 3
+
+
+def test_a_model_whose_logits_are_more_than_its_classifiers_output_is_refused() -> None:
+    class Doubled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(3, 3)
+
+        def get_classifier(self):
+            return self.head
+
+        def forward(self, images):
+            return 2 * self.head(images.mean(dim=(2, 3)))
+
+    data = some_data()
+    with pytest.raises(ValueError, match=r"the logits of Doubled are more than its output: pass `--tuning plain`"):
+        fit_classifier(Doubled(), data.images, data.targets, bfloat16=False)

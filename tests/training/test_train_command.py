@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from timm import create_model
 
 from advbg import cli
@@ -216,6 +216,8 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--device", "tpu"], "`device` (='tpu') must be one of auto, cpu, cuda"),
         (["--weights", "nowhere.pth"], "`weights` (='nowhere.pth') does not exist"),
         (["--weights", __file__, "--pretrained"], "are two answers to one question"),
+        (["--tuning", "soft"], "`tuning` (='soft') must be one of plain, gentle"),
+        (["--tuning", "gentle"], "`tuning` (='gentle') needs a pre-trained model: pass `weights` or `pretrained`"),
         (["--weights", __file__], "is damaged or no file of weights"),
         (["--test", "nowhere"], "`--test` (='nowhere') is not a directory"),
         (["--test", "same", "--test", "./same"], "names a folder twice"),
@@ -263,3 +265,28 @@ def test_real_photographs_of_two_classes_are_trained_on(tmp_path: Path, monkeypa
     command = ("--test", tmp_path / "webcam", "--method", "baseline", "--epochs", 2)
     assert train(monkeypatch, tmp_path / "amazon", tmp_path / "run", *command) == 0
     assert results_of(tmp_path / "run")["sets"]["webcam"]["n"] == 24
+
+
+def test_a_pre_trained_model_is_tuned_gently_unless_it_is_said_otherwise(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(create_model("test_efficientnet", num_classes=7).state_dict(), file)
+    told = {"gentle": (), "faster": ("--learning-rate", "0.01"), "plain": ("--tuning", "plain")}
+    found = {}
+    for name, more in told.items():
+        assert train(monkeypatch, folder, tmp_path / name, "--weights", file, "--method", "baseline", *more) == 0
+        settings = results_of(tmp_path / name)["settings"]
+        found[name] = tuple(settings[part] for part in ("tuning", "learning_rate", "classifier_share"))
+    assert found == {"gentle": ("gentle", 2e-4, 0.05), "faster": ("gentle", 0.01, 0.05), "plain": ("plain", 5e-4, 0.3)}
+
+
+def test_a_model_that_cannot_be_tuned_gently_is_refused_before_images_are_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(create_model("resnetv2_18", num_classes=7).state_dict(), file)
+    monkeypatch.setattr("advbg.training.prepare.load_images", lambda *_, **__: pytest.fail("images were read"))
+    assert train(monkeypatch, folder, tmp_path / "run", "--model", "resnetv2_18", "--weights", file) == 2
+    assert "that of ResNetV2 is Conv2d: pass `--tuning plain`" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -30,7 +30,7 @@ def case_study(
     ] = None,
     tuning: Annotated[
         str | None,
-        typer.Option(help="`gentle` keeps what a pre-trained model knows, `plain` does not; gentle if there is any."),
+        typer.Option(help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not."),
     ] = None,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"

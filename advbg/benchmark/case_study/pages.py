@@ -20,11 +20,13 @@ from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
 from advbg.files import write_atomically
-from advbg.training.settings import PLAIN
+from advbg.training.settings import GENTLE, PLAIN
 
 ACCURACY, RESULTS = "accuracy.png", "results.json"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
-_TUNINGS = {"gentle": "tuned gently", "plain": "tuned plainly"}
+_TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly"}
+# Settings in which a plain baseline may differ from the rows that it stands beside.
+_TUNED = ("tuning", "learning_rate", "classifier_share")
 _INTRODUCTION = (
     "# Case studies\n\n"
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
@@ -79,12 +81,12 @@ def publish(output: Path, case: CaseStudy, published: Path) -> None:
     """
     target = published / "case-studies" / case.name
     target.mkdir(parents=True, exist_ok=True)
-    results = read_results(output / "results.json", case.description())
-    published_before = read_results(target / "results.json", case.description())
+    results = read_results(output / RESULTS, case.description())
+    published_before = read_results(target / RESULTS, case.description())
     if results is not None:
         # Others may have added rows meanwhile.
         merged = with_published(results, published_before) if published_before is not None else results
-        write_json(target / "results.json", merged)
+        write_json(target / RESULTS, merged)
     if case.study.name in MAY_BE_SHOWN and (output / EXAMPLES).is_file():
         with write_atomically(target / EXAMPLES) as temporary:
             shutil.copyfile(output / EXAMPLES, temporary)
@@ -118,15 +120,19 @@ def write_page(published: Path) -> Path:
 
 
 def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ...]]:
-    """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently."""
+    """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently.
+
+    Without its seconds, which may be another machine's.
+    """
     file = folder.parent / f"{folder.name}-{PLAIN}" / RESULTS
     if not file.is_file():
         return []
     plain = json.loads(file.read_text(encoding="utf-8"))
-    if plain["images"] != results["images"]:
+    alike = results["settings"] | {name: plain["settings"][name] for name in _TUNED}
+    if plain["images"] != results["images"] or plain["settings"] != alike:
         return []
-    rows = table_rows(plain)[1]
-    return [(f"*{BASELINE}, tuned plainly*", *cells) for name, *cells in rows if name == BASELINE]
+    name = f"*{BASELINE}, {_TUNINGS[PLAIN]} at {plain['settings']['learning_rate']:g}*"
+    return [(name, *cells[:-2], "", cells[-1]) for row, *cells in table_rows(plain)[1] if row == BASELINE]
 
 
 def _section(results: dict[str, Any], folder: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from advbg.benchmark.methods import PHOTOGRAPHS
-from advbg.training.models import check_model, check_weights, create_model
+from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
 from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings
 
 _LEAST_SIDE = 32
@@ -62,6 +62,7 @@ class CaseRecipe:
     def __post_init__(self) -> None:
         check_model(self.model)
         check_weights(self.weights, pretrained=self.pretrained)
+        check_tuned_model(self.tuning, self.weights, pretrained=self.pretrained)
         if self.image_size < _LEAST_SIDE:
             raise ValueError(f"`image_size` (={self.image_size}) must be {_LEAST_SIDE} or more")
         if self.epochs < 2:
