@@ -7,6 +7,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+LearningRate = Annotated[
+    float | None,
+    typer.Option(help="The largest of one cycle, for AdamW; by default 5e-4, and 2e-4 if tuning is gentle."),
+]
+Tuning = Annotated[
+    str | None,
+    typer.Option(help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not."),
+]
+
 
 def train(
     folder: Annotated[Path, typer.Argument(help="Images, with a sub-folder for each class.")],
@@ -33,14 +42,8 @@ def train(
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="The largest of one cycle, for AdamW; by default 5e-4, and 2e-4 if tuning is gentle."),
-    ] = None,
-    tuning: Annotated[
-        str | None,
-        typer.Option(help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not."),
-    ] = None,
+    learning_rate: LearningRate = None,
+    tuning: Tuning = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images; the model's own by default.")] = (None),
     fit: Annotated[str, typer.Option(help="`pad` images to squares in their border's colour, or `crop`.")] = "pad",
     test_fit: Annotated[str, typer.Option(help="The same for the test folders.")] = "crop",

@@ -69,10 +69,10 @@ class FitSettings:
     photographs: str | None = None
     epochs: int = 6
     batch_size: int = 32
-    learning_rate: float = 5e-4
+    learning_rate: float = TUNINGS[PLAIN]["learning_rate"]
     seed: int = 0
     precision: str = "float32"
-    classifier_share: float = 0.3
+    classifier_share: float = TUNINGS[PLAIN]["classifier_share"]
     mask_share: float = 0.1
     placement: float = 0.5
     lighting: float = 0.4

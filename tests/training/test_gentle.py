@@ -92,7 +92,7 @@ def test_rating_half_way_changes_nothing_even_when_it_fails() -> None:
 
 
 def test_weights_that_layers_share_go_half_way_once() -> None:
-    model, first = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)), {}
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     model[1].weight = model[0].weight
     nn.init.zeros_(model[0].weight)
     first = {name: torch.ones(2, 2) for name in model.state_dict()}

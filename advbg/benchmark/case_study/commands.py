@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from advbg.training.commands import LearningRate, Tuning
+
 
 def case_study(
     study: Annotated[str, typer.Argument(help="office10, fruits or insulators.")],
@@ -24,14 +26,8 @@ def case_study(
     image_size: Annotated[int, typer.Option(help="Side of the images in pixels.")] = 128,
     epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(help="The largest of one cycle, for AdamW; by default 5e-4, and 2e-4 if tuning is gentle."),
-    ] = None,
-    tuning: Annotated[
-        str | None,
-        typer.Option(help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not."),
-    ] = None,
+    learning_rate: LearningRate = None,
+    tuning: Tuning = None,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
     ),
