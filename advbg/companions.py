@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, sample_for
+from advbg.clutter import add_clutter
 from advbg.compositing import CompositeParameters, composite_with, draw_parameters, widen
 from advbg.distributed import draw_apart, learn_alike, rank
 from advbg.masks import binarize, check_mask, is_learned
-from advbg.masks.learning import learn_masks, make_masks
+from advbg.masks.learning import check_learned, learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.max_step import reverse_gradient
 from advbg.observation import Observation
@@ -113,12 +114,8 @@ class Companions(nn.Module):
                 self.observation.report("mask_loss", self.mask_loss)
             if self.phase != "adversarial":
                 return images
-            if mask is None and not self._masks_are_known():
-                raise ValueError(
-                    f"the mask generator {self.options.mask_generator!r} has learned nothing: pass `mask=` with every "
-                    "batch, or a `schedule` with mask steps"
-                )
-            params = self.draw(images)
+            mask = self._learned_mask(images) if mask is None else mask
+            params = self.draw(images, mask)
         foreground = self.foreground(images, mask=mask, params=params)
         self.targets = change_targets(self.options.task, targets, foreground, params.composited)
         composites = composite_with(params, images, foreground, self.pixel_space)
@@ -126,22 +123,29 @@ class Companions(nn.Module):
             self.observation.see_composites(self, images, foreground, params.backgrounds, composites)
         return composites
 
-    def draw(self, images: Tensor) -> CompositeParameters:
+    def draw(self, images: Tensor, mask: Tensor | None = None) -> CompositeParameters:
         """Draw what the current phase composites these images with; before the adversarial phase, nothing.
 
         Args:
-            images: the model's input; only its shape and device matter.
+            images: the model's input; without `clutter`, only its shape and device matter.
+            mask: for `clutter`, the foreground where it is known: float of shape (batch, 1, rows, columns).
 
         Returns:
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
+
+        Raises:
+            ValueError: where `images` cannot be used, or `clutter` needs masks and there are none.
         """
         self.build(images)
         if self.phase != "adversarial":
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
         backgrounds = sample_for(images, self.source, self.generator)
-        if backgrounds.requires_grad:
-            backgrounds = reverse_gradient(backgrounds)
+        backgrounds = reverse_gradient(backgrounds) if backgrounds.requires_grad else backgrounds
+        if self.options.clutter:
+            mask = self._learned_mask(images) if mask is None else mask
+            pixels, share = self.pixel_space.to_pixels(images), self.options.clutter
+            backgrounds = add_clutter(backgrounds, pixels, mask, share, self.generator)
         return draw_parameters(backgrounds, self.options, self._largest_halo(images), self.generator)
 
     @torch.no_grad()
@@ -161,11 +165,10 @@ class Companions(nn.Module):
     ) -> Float[Tensor, "batch 1 height width"]:
         """The mask that images are composited with: given, or learned and binarised; then widened by its halo."""
         full = mask if mask is not None else binarize(self.soft_mask(images), self.options.binarization)
-        size = images.shape[-2:]
         if params is None:
-            return enlarge(full, size)
+            return enlarge(full, images.shape[-2:])
         small = reduce_to_mask_size(full)
-        wide = enlarge(widen(small, params.halo, self._largest_halo(images)), size)
+        wide = enlarge(widen(small, params.halo, self._largest_halo(images)), images.shape[-2:])
         if small is full:
             return wide
         # A given mask of a large image keeps its own edges where it is not widened.
@@ -209,18 +212,18 @@ class Companions(nn.Module):
 
     @torch.inference_mode(False)
     def _build(self, shape: tuple[int, int, int]) -> None:
-        options, device = self.options, self.device
-        mask_generator, source = options.make_parts(shape, rank())
-        self.mask_generator = place(mask_generator, device)
-        self.generator = torch.Generator(device).manual_seed(options.seed + rank())
-        self.source = place(source, device)
+        mask_generator, source = self.options.make_parts(shape, rank())
+        self.mask_generator = place(mask_generator, self.device)
+        self.generator = torch.Generator(self.device).manual_seed(self.options.seed + rank())
+        self.source = place(source, self.device)
         self.mask_optimizer = make_optimizer(self.mask_generator)
         self.background_optimizer = make_optimizer(self.source)
         self.image_shape = shape
 
-    def _masks_are_known(self) -> bool:
-        named = isinstance(self.options.mask_generator, str)
-        return not named or self.mask_optimizer is None or bool(self.mask_optimizer.state)
+    def _learned_mask(self, images: Tensor) -> Tensor:
+        """The binarised mask of a mask generator that has learned, at its own resolution."""
+        check_learned(self.options.mask_generator, self.mask_optimizer)
+        return binarize(self.soft_mask(images), self.options.binarization)
 
     def _largest_halo(self, images: Tensor) -> int:
         return round(min(reduced_size(images)) * self.options.halo)

@@ -32,10 +32,11 @@ class Options:
     background: Background = "adversarial"
     placement: float = 0.0
     lighting: float = 0.0
+    clutter: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("clean_share", "halo"):
+        for name in ("clean_share", "halo", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
         if not 0 <= self.placement < 1:
@@ -46,6 +47,11 @@ class Options:
             raise ValueError(
                 f"`placement` (={self.placement!r}) moves objects, which the targets of `task` (={self.task!r}) may "
                 "tell the places of: it must be 0"
+            )
+        if self.clutter and self.task != "classification":
+            raise ValueError(
+                f"`clutter` (={self.clutter!r}) shows pieces of other objects, which the targets of `task` "
+                f"(={self.task!r}) may have to name: it must be 0"
             )
         if self.task not in task_names():
             raise ValueError(f"`task` (={self.task!r}) must be one of {', '.join(task_names())}{left_out()}")
@@ -86,6 +92,7 @@ class Options:
             "clean_share": self.clean_share,
             "placement": self.placement,
             "lighting": self.lighting,
+            "clutter": self.clutter,
         }
 
     def check_saved(self, names: Mapping[str, Any]) -> None:

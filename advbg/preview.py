@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from advbg.clutter import add_clutter
 from advbg.companions import Companions
 from advbg.compositing import composite
 from advbg.masks import binarize
@@ -52,7 +53,9 @@ def preview(companions: Companions, images: Float[Tensor, "batch channel height 
     count, channels, height, width = images.shape
     backgrounds = companions.source.sample(count, (channels, height, width), generator)
     everything = torch.ones(count, dtype=torch.bool, device=images.device)
-    space = companions.pixel_space
+    space, clutter = companions.pixel_space, companions.options.clutter
+    if clutter:
+        backgrounds = add_clutter(backgrounds, space.to_pixels(images), binarized, clutter, generator)
     composites = space.to_pixels(composite(images, binarized, backgrounds, everything, space))
     return Preview(space.to_pixels(images), enlarge(soft, size), binarized, composites)
 

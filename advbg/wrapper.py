@@ -11,7 +11,7 @@ from advbg.attachment import Attachment, device_of
 from advbg.backgrounds import Background
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
-from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity
+from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase, Schedule
@@ -46,6 +46,8 @@ class AdversarialBackground(nn.Module):
             For `classification` only, since other tasks' targets may tell places.
         lighting: how far the light of composites goes, in [0, 2]: in half of them gamma, contrast and brightness
             change by factors of up to e to its power, and brightness a little more in each channel.
+        clutter: share of the backgrounds, in [0, 1], that are enlarged pieces of other images' objects instead of the
+            source's: what photographs have, without photographs. For `classification` only.
         seed: of the companions' own random stream; the global one is never touched.
 
     Raises:
@@ -71,6 +73,7 @@ class AdversarialBackground(nn.Module):
         background: Background = "adversarial",
         placement: float = 0.0,
         lighting: float = 0.0,
+        clutter: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -87,6 +90,7 @@ class AdversarialBackground(nn.Module):
             background=background,
             placement=placement,
             lighting=lighting,
+            clutter=clutter,
             seed=seed,
         )
         self.model = model
@@ -160,17 +164,21 @@ class AdversarialBackground(nn.Module):
             self.companions.targets = self.companions.given.get("targets") if targets is None else targets
         return self.model(images, *args, **kwargs)
 
-    def generate_parameters(self, images: Tensor) -> CompositeParameters:
+    def generate_parameters(self, images: Tensor, mask: Tensor | None = None) -> CompositeParameters:
         """Draw what `forward(images, params=...)` composites with, to replay it, as rollout and update of RL need.
 
         Args:
             images: float tensor of shape (batch, channel, height, width).
+            mask: the foreground where it is known, as for `forward`; `clutter` cuts its pieces out of it.
 
         Returns:
             Draws without a graph, so that they make no max step; `companions.draw` keeps it. Before the adversarial
             phase they leave every image as it is.
+
+        Raises:
+            ValueError: where `images` or `mask` cannot be used, or `clutter` needs masks and there are none.
         """
-        return self.companions.draw(images).detach()
+        return self.companions.draw(images, None if mask is None else check_mask(mask, images)).detach()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own state under its own names."""

@@ -31,6 +31,16 @@ def test_a_preview_has_pixels_masks_and_composites_and_draws_from_no_stream() ->
     assert 0 <= made.composites.min() <= made.composites.max() <= 1
 
 
+def test_a_preview_shows_clutter_and_rebuilt_companions_show_the_same() -> None:
+    wrapper = _trained(background="black", clutter=1.0)
+    images, _ = a_batch()
+    made = preview(wrapper.companions, images)
+    outside = made.binarized.expand(-1, 3, -1, -1) == 0
+    assert outside.any()
+    assert (made.composites[outside] > 0).float().mean() > 0.5
+    assert torch.equal(preview(rebuild(wrapper.companions.state_dict()), images).composites, made.composites)
+
+
 @pytest.mark.parametrize("background", ["adversarial", "paper", "noise"])
 def test_saved_companions_are_rebuilt_and_make_the_same(background: str) -> None:
     wrapper = _trained(background=background)

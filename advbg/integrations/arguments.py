@@ -74,6 +74,13 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         help="how far gamma, contrast and brightness of half of the composites change (default: %(default)s)",
     )
     group.add_argument(
+        "--advbg-clutter",
+        type=float,
+        default=defaults.clutter,
+        metavar="SHARE",
+        help="share of the backgrounds that are enlarged pieces of other images' objects (default: %(default)s)",
+    )
+    group.add_argument(
         "--advbg-seed",
         type=int,
         default=defaults.seed,
@@ -108,6 +115,7 @@ def advbg_options(
         "halo": args.advbg_halo,
         "placement": args.advbg_placement,
         "lighting": args.advbg_lighting,
+        "clutter": args.advbg_clutter,
         "seed": args.advbg_seed,
     }
     Options(**options)

@@ -13,6 +13,23 @@ from advbg.optimization import accumulate, evaluating, trainable_parameters
 from advbg.pixel_space import PixelSpace
 
 
+def check_learned(mask_generator: str | Callable[[Tensor], Tensor], optimizer: torch.optim.Optimizer | None) -> None:
+    """Check that masks can be asked for: one of the library's own mask generators has learned for at least a step.
+
+    Args:
+        mask_generator: what the user chose; a module of one's own is taken as it is.
+        optimizer: its own, or None where it has nothing to learn.
+
+    Raises:
+        ValueError: where it has not.
+    """
+    if isinstance(mask_generator, str) and optimizer is not None and not optimizer.state:
+        raise ValueError(
+            f"the mask generator {mask_generator!r} has learned nothing: pass `mask=` with every batch, or a "
+            "`schedule` with mask steps"
+        )
+
+
 def make_masks(
     mask_generator: Callable[[Tensor], Tensor],
     images: Float[Tensor, "batch channel height width"],

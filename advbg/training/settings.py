@@ -55,6 +55,7 @@ class FitSettings:
         placement: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves objects
             where they are.
         lighting: likewise.
+        clutter: likewise, for the method `proposal` alone: the others are of one source each.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and it ends half way between its first weights and the trained ones; `plain` is without all that. The
             defaults above are those of `plain`; `of` has those of each.
@@ -76,6 +77,7 @@ class FitSettings:
     mask_share: float = 0.1
     placement: float = 0.5
     lighting: float = 0.4
+    clutter: float = 0.5
     tuning: str = PLAIN
 
     @classmethod
@@ -117,7 +119,7 @@ class FitSettings:
         if not self.mask_share > 0:
             raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)
-        Options(placement=self.placement, lighting=self.lighting)
+        Options(placement=self.placement, lighting=self.lighting, clutter=self.clutter)
         Options(**self.companion_options() or {})
 
     def schedule(self, total_steps: int) -> Schedule:
@@ -135,4 +137,5 @@ class FitSettings:
             return options
         if self.background is not None:
             options = options | {"background": parse_background(self.background, "background")}
-        return options | {"placement": self.placement, "lighting": self.lighting}
+        options = options | {"placement": self.placement, "lighting": self.lighting}
+        return options | {"clutter": self.clutter} if self.method == PROPOSAL else options

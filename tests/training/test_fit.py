@@ -217,8 +217,15 @@ def test_every_composite_but_the_papers_has_a_place_and_a_light() -> None:
         assert appearance == ({} if method in ("baseline", "paper") else {"placement": 0.25, "lighting": 0.4})
 
 
+def test_only_the_proposal_has_clutter() -> None:
+    for method in TRAINING_METHODS:
+        folder = "." if method == "photographs" else None
+        options = FitSettings(method=method, photographs=folder).companion_options() or {}
+        assert options.get("clutter") == (0.5 if method == "proposal" else None)
+
+
 @pytest.mark.parametrize("method", ["baseline", "paper", "proposal"])
-@pytest.mark.parametrize("option", [{"placement": 7.0}, {"lighting": -3.0}])
-def test_places_and_light_out_of_range_are_refused_for_every_method(method, option) -> None:
+@pytest.mark.parametrize("option", [{"placement": 7.0}, {"lighting": -3.0}, {"clutter": 1.5}])
+def test_places_light_and_clutter_out_of_range_are_refused_for_every_method(method, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
         FitSettings(method=method, **option)

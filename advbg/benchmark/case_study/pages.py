@@ -149,7 +149,8 @@ def _section(results: dict[str, Any], folder: Path) -> str:
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
         f"{settings['precision']}; composites with `placement` {settings['placement']:g} and `lighting` "
-        f"{settings['lighting']:g}; {len(results['classes'])} classes; images: {images}. "
+        f"{settings['lighting']:g}, those of `proposal` with `clutter` {settings['clutter']:g}; "
+        f"{len(results['classes'])} classes; images: {images}. "
         f"Measured on {machines(measured)}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",
