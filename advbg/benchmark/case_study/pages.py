@@ -25,8 +25,8 @@ from advbg.training.settings import GENTLE, PLAIN
 ACCURACY, RESULTS = "accuracy.png", "results.json"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
 _TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly"}
-# Settings in which a plain baseline may differ from the rows that it stands beside.
-_TUNED = ("tuning", "learning_rate", "classifier_share")
+# Settings in which a plain baseline may differ from the rows that it stands beside: it has no composites.
+_TUNED = ("tuning", "learning_rate", "classifier_share", "clutter")
 _INTRODUCTION = (
     "# Case studies\n\n"
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
@@ -36,7 +36,9 @@ _INTRODUCTION = (
     "thirds of a folder of photographs, the other third is tested before; `proposal` is the library's default, which "
     "sees none, as `advbg train` trains it. Masks are learned without silhouettes. [Gentle tuning]"
     "(../../train.md#gentle-tuning) is the default of pre-trained models, for every row; plain tuning is what most "
-    "trainers do. Accuracy in percent, of the last epoch; mean ± standard deviation over seeds.\n"
+    "trainers do. Accuracy in percent, of the last epoch; mean ± standard deviation over seeds. Seconds are what the "
+    "trainings took, one after the other, on a machine that was not always equally fast: [what steps cost]"
+    "(../cost/index.md) was measured side by side.\n"
 )
 
 
