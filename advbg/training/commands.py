@@ -37,6 +37,13 @@ def train(
             metavar="NAME|FOLDER[,...]", help="What `proposal` trains against, such as adversarial=1,FOLDER=1."
         ),
     ] = None,
+    clutter: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default 0.5.",
+        ),
+    ] = None,
     photographs: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Backgrounds of the method `photographs`.")
     ] = None,
@@ -91,6 +98,7 @@ def train(
                 learning_rate,
                 method=method,
                 background=background,
+                clutter=clutter,
                 photographs=str(photographs) if photographs else None,
                 epochs=epochs,
                 batch_size=batch_size,

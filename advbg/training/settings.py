@@ -25,6 +25,9 @@ TUNINGS: dict[str, dict[str, float]] = {
 # The row whose backgrounds can be chosen, and the one that is what the paper says.
 PROPOSAL, PAPER = "proposal", "paper"
 
+# As many generated backgrounds as pieces of objects: with a third of pieces, other cameras' images lose a point.
+_CLUTTER = 0.5
+
 
 def check_tuning(tuning: str) -> None:
     """Check the name of a tuning.
@@ -55,7 +58,7 @@ class FitSettings:
         placement: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves objects
             where they are.
         lighting: likewise.
-        clutter: likewise, for the method `proposal` alone: the others are of one source each.
+        clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and it ends half way between its first weights and the trained ones; `plain` is without all that. The
             defaults above are those of `plain`; `of` has those of each.
@@ -77,7 +80,7 @@ class FitSettings:
     mask_share: float = 0.1
     placement: float = 0.5
     lighting: float = 0.4
-    clutter: float = 0.5
+    clutter: float | None = None
     tuning: str = PLAIN
 
     @classmethod
@@ -111,6 +114,8 @@ class FitSettings:
         check_tuning(self.tuning)
         if self.background is not None and self.method != PROPOSAL:
             raise ValueError(f"`background` (={self.background!r}) goes with `method` {PROPOSAL}, not {self.method}")
+        if self.clutter is not None and self.method != PROPOSAL:
+            raise ValueError(f"`clutter` (={self.clutter!r}) goes with `method` {PROPOSAL}, not {self.method}")
         if (self.photographs is not None) != (self.method == PHOTOGRAPHS):
             raise ValueError(
                 f"`photographs` (={self.photographs!r}) must be a folder if `method` (={self.method!r}) is "
@@ -119,7 +124,7 @@ class FitSettings:
         if not self.mask_share > 0:
             raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)
-        Options(placement=self.placement, lighting=self.lighting, clutter=self.clutter)
+        Options(placement=self.placement, lighting=self.lighting)
         Options(**self.companion_options() or {})
 
     def schedule(self, total_steps: int) -> Schedule:
@@ -138,4 +143,6 @@ class FitSettings:
         if self.background is not None:
             options = options | {"background": parse_background(self.background, "background")}
         options = options | {"placement": self.placement, "lighting": self.lighting}
-        return options | {"clutter": self.clutter} if self.method == PROPOSAL else options
+        if self.method != PROPOSAL:
+            return options
+        return options | {"clutter": _CLUTTER if self.clutter is None else self.clutter}

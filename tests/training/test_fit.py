@@ -189,6 +189,7 @@ def test_bfloat16_trains_as_well() -> None:
         ({"learning_rate": float("nan")}, r"`learning_rate` \(=nan\) must be above 0"),
         ({"precision": "float16"}, r"`precision` \(='float16'\) must be one of"),
         ({"method": "black", "background": "noise"}, r"`background` \(='noise'\) goes with `method` proposal"),
+        ({"method": "random", "clutter": 0.5}, r"`clutter` \(=0.5\) goes with `method` proposal, not random"),
         ({"background": "nowhere"}, r"`background` \(='nowhere'\) must be one of"),
         ({"method": "photographs"}, r"`photographs` \(=None\) must be a folder if `method`"),
         ({"photographs": "."}, r"`photographs` \(='.'\) must be a folder if `method`"),

@@ -153,9 +153,12 @@ def test_photographs_and_mixtures_are_backgrounds(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert train(monkeypatch, folder, tmp_path / "a", "--method", "photographs", "--photographs", folder) == 0
-    assert train(monkeypatch, folder, tmp_path / "b", "--background", f"adversarial=2,{folder}=1") == 0
+    assert (
+        train(monkeypatch, folder, tmp_path / "b", "--clutter", 0.25, "--background", f"adversarial=2,{folder}=1") == 0
+    )
     state = torch.load(tmp_path / "b" / "companions.pt", weights_only=True)
     assert state["_extra_state"]["options"]["background"] == "2 adversarial + 1 Photographs"
+    assert state["_extra_state"]["options"]["clutter"] == 0.25
 
 
 def test_unreadable_files_are_skipped_on_demand_and_listed(

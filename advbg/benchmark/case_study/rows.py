@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -12,8 +13,9 @@ from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings
 
 _LEAST_SIDE = 32
 
-# The proposal against its own backgrounds and photographs, half and half.
+# The proposal against photographs and its own backgrounds, half and half; of its own, half are clutter as ever.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
+_MIXED_CLUTTER = 0.25
 ATTENTION = "attention"
 BASELINE = "baseline"
 ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)
@@ -98,14 +100,15 @@ class CaseRecipe:
             seed: of everything random.
             photographs: folder of those to train with.
         """
+        mixed: dict[str, Any] = {"background": f"adversarial=1,{photographs}=2", "clutter": _MIXED_CLUTTER}
         return FitSettings.of(
             self.tuning,
             self.learning_rate,
             method=PROPOSAL if row == MIXED else row,
-            background=f"adversarial=1,{photographs}=1" if row == MIXED else None,
             photographs=str(photographs) if row == PHOTOGRAPHS else None,
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=seed,
             precision=self.precision,
+            **(mixed if row == MIXED else {}),
         )

@@ -29,7 +29,7 @@ EXAMPLES = "examples.png"
 _SHOWN_IMAGES = 10
 
 # What is not the recipe's to choose, but decides what rows of other times can stand beside.
-_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "placement", "lighting", "clutter")
+_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "placement", "lighting")
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,7 @@ class CaseStudy:
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
+            "clutter": (self.recipe.settings(PROPOSAL, 0, self.photographs).companion_options() or {})["clutter"],
         }
 
 
