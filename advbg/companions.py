@@ -160,10 +160,10 @@ class Companions(nn.Module):
         self,
         images: Float[Tensor, "batch channel height width"],
         *,
-        mask: Float[Tensor, "batch 1 height width"] | None = None,
+        mask: Float[Tensor, "batch 1 rows columns"] | None = None,
         params: CompositeParameters | None = None,
     ) -> Float[Tensor, "batch 1 height width"]:
-        """The mask that images are composited with: given, or learned and binarised; then widened by its halo."""
+        """The mask that images are composited with: given, at their size or small; or learned; widened by its halo."""
         full = mask if mask is not None else binarize(self.soft_mask(images), self.options.binarization)
         if params is None:
             return enlarge(full, images.shape[-2:])
