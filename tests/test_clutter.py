@@ -148,7 +148,7 @@ def test_masks_that_nobody_has_learned_are_refused_before_pieces_are_cut() -> No
         wrapper.generate_parameters(_objects())
 
 
-def test_without_clutter_nothing_more_is_drawn() -> None:
+def test_what_is_not_replaced_is_what_the_source_makes_without_clutter() -> None:
     images = _objects(8)
     plain, cluttered = _wrapper(background="noise"), _wrapper(background="noise", clutter=0.5)
     before = plain.generate_parameters(images).backgrounds

@@ -26,7 +26,7 @@ TUNINGS: dict[str, dict[str, float]] = {
 PROPOSAL, PAPER = "proposal", "paper"
 
 # As many generated backgrounds as pieces of objects: with a third of pieces, other cameras' images lose a point.
-_CLUTTER = 0.5
+CLUTTER = 0.5
 
 
 def check_tuning(tuning: str) -> None:
@@ -145,4 +145,4 @@ class FitSettings:
         options = options | {"placement": self.placement, "lighting": self.lighting}
         if self.method != PROPOSAL:
             return options
-        return options | {"clutter": _CLUTTER if self.clutter is None else self.clutter}
+        return options | {"clutter": CLUTTER if self.clutter is None else self.clutter}

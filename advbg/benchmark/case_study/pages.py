@@ -34,12 +34,11 @@ _INTRODUCTION = (
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
     "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
     "thirds of a folder of photographs, the other third is tested before; `proposal` is the library's default, which "
-    "sees none, as `advbg train` trains it; `proposal + photographs` has "
-    "half of each. Masks are learned without silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default "
-    "of pre-trained models, for every row; plain tuning is what most trainers do. Accuracy in percent, of the last "
-    "epoch; mean ± standard deviation over seeds. Seconds are what the "
-    "trainings took, one after the other, on a machine that was not always equally fast: [what steps cost]"
-    "(../cost/index.md) was measured side by side.\n"
+    "sees none, as `advbg train` trains it; `proposal + photographs` has half of each. Masks "
+    "are learned without silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained "
+    "models, for every row; plain tuning is what most trainers do. Accuracy in percent, of the last epoch; mean ± "
+    "standard deviation over seeds. Seconds are what the trainings took, one after the other, on a machine that was "
+    "not always equally fast: [what steps cost](../cost/index.md) was measured side by side.\n"
 )
 
 

@@ -9,13 +9,12 @@ from torch import nn
 
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
-from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings
+from advbg.training.settings import CLUTTER, PROPOSAL, TRAINING_METHODS, FitSettings
 
 _LEAST_SIDE = 32
 
 # The proposal against photographs and its own backgrounds, half and half; of its own, half are clutter as ever.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
-_MIXED_CLUTTER = 0.25
 ATTENTION = "attention"
 BASELINE = "baseline"
 ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)
@@ -100,7 +99,7 @@ class CaseRecipe:
             seed: of everything random.
             photographs: folder of those to train with.
         """
-        mixed: dict[str, Any] = {"background": f"adversarial=1,{photographs}=2", "clutter": _MIXED_CLUTTER}
+        mixed: dict[str, Any] = {"background": f"adversarial=1,{photographs}=2", "clutter": CLUTTER / 2}
         return FitSettings.of(
             self.tuning,
             self.learning_rate,

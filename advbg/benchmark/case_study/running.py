@@ -22,7 +22,7 @@ from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
 from advbg.training.gentle import check_classifier
-from advbg.training.settings import GENTLE, PROPOSAL
+from advbg.training.settings import CLUTTER, GENTLE, PROPOSAL
 
 EXAMPLES = "examples.png"
 
@@ -71,7 +71,7 @@ class CaseStudy:
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
-            "clutter": (self.recipe.settings(PROPOSAL, 0, self.photographs).companion_options() or {})["clutter"],
+            "clutter": CLUTTER,
         }
 
 
