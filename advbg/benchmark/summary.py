@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from advbg.benchmark.cost_table import cost_page
 from advbg.benchmark.environment import machines
 from advbg.benchmark.files import write_text
 from advbg.benchmark.paper_results import COLUMNS, paper_results
+from advbg.benchmark.seeds import methods_of, read_seeds, runs_with, sensitivities
 from advbg.benchmark.study_arms import ARMS
 from advbg.benchmark.summary_figures import draw_accuracy, draw_sensitivity, draw_study
 from advbg.benchmark.tables import markdown_table_of, mean_of_six
@@ -26,12 +27,6 @@ _STUDY_NOTE = (
     "one of them. `above random`: the difference of `report: mean` to that of `random` with the same "
     "seed, of several seeds ± its standard error."
 )
-
-
-def read_seeds(folder: Path, name: str) -> list[dict[str, Any]]:
-    """Read one JSON file of every seed under a data set's folder, in the order of the seeds."""
-    files = sorted(folder.glob(f"seed-*/{name}"), key=lambda path: int(path.parent.name.rpartition("-")[2]))
-    return [json.loads(file.read_text()) for file in files]
 
 
 def write_summary(published: Path) -> list[Path]:
@@ -128,22 +123,28 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 
 def _provenance(runs: Sequence[dict[str, Any]]) -> str:
     run, settings = runs[0], runs[0]["settings"]
-    versions, measured = run["versions"], [(row, run) for run in runs for row in run["methods"].values()]
+    measured = [(row, run) for run in runs for row in run["methods"].values()]
     epochs = " + ".join(str(count) for count in settings["epochs"])
     return (
         f"Made by `{_COMMAND}` from `seed-*/results.json`: {run['train_size']} training images, {_seeds(runs)}, "
         f"{epochs} epochs of the classifier, mask and adversarial phase (every row takes as many steps), batches of "
-        f"{settings['batch_size']}, {settings['precision']}; {machines(measured)}, torch {versions['torch']}, "
-        f"Python {versions['python']}.\n"
+        f"{settings['batch_size']}, {settings['precision']}; {machines(measured)}, "
+        f"torch {_versions('torch', measured)}, Python {_versions('python', measured)}.\n"
     )
 
 
+def _versions(package: str, measured: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> str:
+    found = {row.get("versions", run["versions"])[package] for row, run in measured}
+    return " and ".join(sorted(found))
+
+
 def _accuracy_section(name: str, runs: Sequence[dict[str, Any]]) -> str:
-    rows = [
-        (method, *_accuracy_cells([run["methods"][method]["accuracy"] for run in runs])) for method in _methods(runs)
-    ]
-    rows += [(f"*paper: {method}*", *_accuracy_cells([row])) for method, row in paper_results(name).items()]
-    table = markdown_table_of(("", *COLUMNS, "mean of six"), rows)
+    rows = []
+    for method in methods_of(runs):
+        accuracies = [run["methods"][method]["accuracy"] for run in runs_with(method, runs)]
+        rows.append((method, *_accuracy_cells(accuracies), str(len(accuracies))))
+    rows += [(f"*paper: {method}*", *_accuracy_cells([row]), "") for method, row in paper_results(name).items()]
+    table = markdown_table_of(("", *COLUMNS, "mean of six", "seeds"), rows)
     note = "In percent; of several seeds the mean ± standard deviation."
     return f"## Accuracy\n\n{note}\n\n{table}\n\n![Accuracy](accuracy.png)"
 
@@ -154,25 +155,39 @@ def _accuracy_cells(accuracies: Sequence[dict[str, float]]) -> tuple[str, ...]:
 
 
 def _cost_section(runs: Sequence[dict[str, Any]]) -> str:
-    def mean(value: Callable[[dict[str, Any]], float], method: str) -> float:
-        return statistics.mean(value(run["methods"][method]) for run in runs)
+    rows = [
+        _cost_row(method, comparable) for method in methods_of(runs) if (comparable := _beside_baseline(method, runs))
+    ]
+    if not rows:
+        return ""
+    table = markdown_table_of(("", *_PHASES, "total", "times the baseline", "seeds"), rows)
+    note = "Seconds of training, mean of the seeds whose row and baseline were measured on one machine."
+    return f"## Cost\n\n{note}\n\n{table}\n"
 
-    rows = []
-    for method in _methods(runs):
-        phases = [mean(lambda row, phase=phase: row["phase_seconds"].get(phase, 0.0), method) for phase in _PHASES]
-        total = mean(lambda row: row["seconds"], method)
-        times = total / mean(lambda row: row["seconds"], "baseline") if "baseline" in _methods(runs) else math.nan
-        rows.append(
-            (method, *(f"{seconds:.0f}" if seconds else "" for seconds in phases), f"{total:.0f}", f"{times:.2f}")
-        )
-    table = markdown_table_of(("", *_PHASES, "total", "times the baseline"), rows)
-    return f"## Cost\n\nSeconds of training, mean of the seeds.\n\n{table}\n"
+
+def _cost_row(method: str, runs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    rows = [run["methods"][method] for run in runs]
+    phases = [statistics.mean(row["phase_seconds"].get(phase, 0.0) for row in rows) for phase in _PHASES]
+    total = statistics.mean(row["seconds"] for row in rows)
+    times = total / statistics.mean(run["methods"]["baseline"]["seconds"] for run in runs)
+    seconds = (f"{value:.0f}" if value else "" for value in phases)
+    return (method, *seconds, f"{total:.0f}", f"{times:.2f}", str(len(runs)))
+
+
+def _beside_baseline(method: str, runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs whose row was measured where their baseline was: seconds of different machines do not compare."""
+
+    def machine(run: dict[str, Any], row: str) -> Any:
+        return run["methods"][row].get("machine", run["machine"])
+
+    both = [run for run in runs_with(method, runs) if "baseline" in run["methods"]]
+    return [run for run in both if machine(run, method) == machine(run, "baseline")]
 
 
 def _mask_section(runs: Sequence[dict[str, Any]]) -> str:
     rows = []
     for label, method in (("default", "proposal"), ("the paper's", "paper")):
-        masks = [run["methods"][method]["mask"] for run in runs if method in run["methods"]]
+        masks = [run["methods"][method]["mask"] for run in runs_with(method, runs)]
         if masks:
             rows.append((label, *(spread((mask[key] for mask in masks), 3) for key in ("iou", "recall", "area"))))
     table = markdown_table_of(("mask", "IoU", "recall", "area"), rows)
@@ -181,34 +196,27 @@ def _mask_section(runs: Sequence[dict[str, Any]]) -> str:
 
 def _augmentation_section(runs: Sequence[dict[str, Any]], augmented: Sequence[dict[str, Any]]) -> str:
     rows = []
-    for method in _methods(augmented):
+    for method in methods_of(augmented):
         for label, kind in (("off", runs), ("on", augmented)):
-            accuracies = [run["methods"][method]["accuracy"] for run in kind if method in run["methods"]]
-            rows.append((method, label, *_accuracy_cells(accuracies)))
-    table = markdown_table_of(("", "augmentation", *COLUMNS, "mean of six"), rows)
-    return f"## With the paper's augmentation\n\n{_seeds(augmented)} with it.\n\n{table}\n"
+            accuracies = [run["methods"][method]["accuracy"] for run in runs_with(method, kind)]
+            if accuracies:
+                rows.append((method, label, *_accuracy_cells(accuracies), str(len(accuracies))))
+    table = markdown_table_of(("", "augmentation", *COLUMNS, "mean of six", "seeds"), rows)
+    return f"## With the paper's augmentation\n\n{table}\n"
 
 
 def _sensitivity_section(runs: Sequence[dict[str, Any]]) -> str:
-    methods = [method for method in _methods(runs) if all("sensitivity" in run["methods"][method] for run in runs)]
-    if not methods:
+    curves = sensitivities(runs)
+    if not curves:
         return ""
-    rates = list(runs[0]["methods"][methods[0]]["sensitivity"])
-    rows = [
-        (rate, *(spread(run["methods"][method]["sensitivity"][rate] for run in runs) for method in methods))
-        for rate in rates
-    ]
-    table = markdown_table_of(("noise rate", *methods), rows)
+    rates = next(iter(curves.values()))[0]
+    rows = [(rate, *(spread(curve[rate] for curve in seeds) for seeds in curves.values())) for rate in rates]
+    table = markdown_table_of(("noise rate", *curves), rows)
     return f"## Sensitivity to noise\n\n{table}\n\n![Accuracy against the noise rate](sensitivity.png)\n"
 
 
 def _seeds(runs: Sequence[dict[str, Any]]) -> str:
     return f"{len(runs)} seeds" if len(runs) > 1 else "one seed"
-
-
-def _methods(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """Rows that every seed has."""
-    return [method for method in runs[0]["methods"] if all(method in run["methods"] for run in runs)]
 
 
 def _write(path: Path, text: str) -> Path:

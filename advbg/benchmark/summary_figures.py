@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from advbg.benchmark.figures import METHOD_COLORS, save_figure
 from advbg.benchmark.paper_results import COLUMNS, paper_results
+from advbg.benchmark.seeds import methods_of, runs_with, sensitivities
 
 _CHANCE = 10.0
 
@@ -24,16 +25,17 @@ def draw_accuracy(runs: Sequence[dict[str, Any]], path: Path) -> None:
     """
     figure = Figure(figsize=(11, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    methods = list(runs[0]["methods"])
+    methods = methods_of(runs)
     width = 0.86 / len(methods)
     groups = np.arange(len(COLUMNS))
     for index, method in enumerate(methods):
         places = groups + (index - (len(methods) - 1) / 2) * width
-        values = [[run["methods"][method]["accuracy"][column] for column in COLUMNS] for run in runs]
+        accuracies = [run["methods"][method]["accuracy"] for run in runs_with(method, runs)]
+        values = [[accuracy[column] for column in COLUMNS] for accuracy in accuracies]
         axes.bar(
             places, np.mean(values, axis=0), 0.92 * width, label=method, color=METHOD_COLORS.get(method, f"C{index}")
         )
-        if len(runs) > 1:
+        if len(values) > 1:
             axes.errorbar(
                 places, np.mean(values, axis=0), np.std(values, axis=0, ddof=1), fmt="none", ecolor="black", lw=0.7
             )
@@ -59,10 +61,7 @@ def draw_sensitivity(runs: Sequence[dict[str, Any]], path: Path) -> None:
     """
     figure = Figure(figsize=(6, 3.4), layout="constrained")
     axes = figure.add_subplot()
-    for method in runs[0]["methods"]:
-        curves = [run["methods"].get(method, {}).get("sensitivity") for run in runs]
-        if None in curves:
-            continue
+    for method, curves in sensitivities(runs).items():
         rates = [float(rate) for rate in curves[0]]
         values = np.array([list(curve.values()) for curve in curves])
         mean, deviation = values.mean(axis=0), values.std(axis=0, ddof=min(1, len(values) - 1))

@@ -11,7 +11,8 @@ from PIL import Image
 
 from advbg import cli
 from advbg.benchmark import campaign, evaluation, reproduce, study
-from advbg.benchmark.summary import read_seeds, spread, write_summary
+from advbg.benchmark.seeds import read_seeds
+from advbg.benchmark.summary import spread, write_summary
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,55 @@ def test_rows_of_another_machine_say_what_they_were_measured_on(published, monke
     assert results["methods"]["black"]["machine"] == here
     assert "versions" not in results["methods"]["black"]
     assert "machine" not in results["methods"]["proposal"]
+
+
+def _change(file: Path, change) -> None:
+    results = json.loads(file.read_text())
+    change(results)
+    file.write_text(json.dumps(results))
+
+
+def _tabled(page: Path, heading: str) -> dict[str, list[str]]:
+    """The rows of a section's table by their first cell."""
+    section = page.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {cells[0]: cells[1:] for cells in lines}
+
+
+def test_a_row_that_one_seed_lacks_is_shown_of_the_other_with_their_number(published, tmp_path):
+    docs = tmp_path / "docs"
+    shutil.copytree(published / "docs", docs)
+    _change(docs / "digits/seed-0/results.json", lambda results: results["methods"].pop("paper"))
+    write_summary(docs)
+    lone = json.loads((docs / "digits/seed-1/results.json").read_text())["methods"]["paper"]
+    rows = _tabled(docs / "digits/index.md", "Accuracy")
+    assert rows["paper"][5] == f"{lone['accuracy']['clock']:.1f}"
+    assert rows["paper"][-1] == "1"
+    assert rows["proposal"][-1] == "2"
+    assert np.asarray(Image.open(docs / "digits/accuracy.png")).std() > 0
+
+
+def test_seconds_stand_only_beside_a_baseline_of_the_same_machine(published, tmp_path):
+    docs = tmp_path / "docs"
+    shutil.copytree(published / "docs", docs)
+
+    def moved(results):
+        results["methods"]["proposal"] |= {"seconds": 1e6, "machine": results["machine"] | {"processor": "another"}}
+
+    _change(docs / "digits/seed-0/results.json", moved)
+    write_summary(docs)
+    methods = json.loads((docs / "digits/seed-1/results.json").read_text())["methods"]
+    *_, total, times, seeds = _tabled(docs / "digits/index.md", "Cost")["proposal"]
+    assert (total, seeds) == (f"{methods['proposal']['seconds']:.0f}", "1")
+    assert times == f"{methods['proposal']['seconds'] / methods['baseline']['seconds']:.2f}"
+
+
+def test_a_page_names_all_versions_that_its_rows_were_measured_with(published, tmp_path):
+    docs = tmp_path / "docs"
+    shutil.copytree(published / "docs", docs)
+    _change(docs / "digits/seed-1/results.json", lambda results: results["versions"].update(torch="0.0.1"))
+    write_summary(docs)
+    assert "torch 0.0.1 and 2." in (docs / "digits/index.md").read_text()
 
 
 def test_rows_are_not_added_to_results_of_other_settings(published, monkeypatch, tmp_path, capsys):
