@@ -29,9 +29,7 @@ class Attachment:
             raise TypeError(f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
         if companions.attached:
             raise ValueError("the companions are attached to an optimizer already: `remove()` that attachment first")
-        # Accelerate wraps optimisers in one that has no hooks and does not always step.
-        while isinstance(getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
-            optimizer = optimizer.optimizer  # pyright: ignore[reportAttributeAccessIssue]
+        optimizer = _innermost(optimizer)
         self.companions = companions
         companions.attached = True
         self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(lambda *_: companions.step())]
@@ -113,6 +111,15 @@ def attach(
     # First of the hooks, as a wrapper would be: those of the model, such as FSDP's, belong to each call of it.
     attachment.handles.append(model.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True))
     return attachment
+
+
+def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """What steps: Accelerate's optimiser, which may skip steps, and timm's Lookahead have it inside, and no hooks."""
+    for name in ("optimizer", "_base_optimizer"):
+        inner = getattr(optimizer, name, None)
+        if isinstance(inner, torch.optim.Optimizer):
+            return _innermost(inner)
+    return optimizer
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -266,7 +266,11 @@ def preview(
 
 
 def _newest_companions() -> Path:
-    files = sorted(RUNS.glob("*/*/companions.pt"), key=lambda path: path.stat().st_mtime)
+    # Of `advbg train`, and of the rows of `advbg reproduce`.
+    found = [file for place in ("*", "*/*") for file in RUNS.glob(f"{place}/companions.pt")]
+    files = sorted(found, key=lambda path: path.stat().st_mtime)
     if not files:
-        raise FileNotFoundError("no trained companions in `runs`: run `advbg reproduce`, or pass --companions FILE")
+        raise FileNotFoundError(
+            "no trained companions in `runs`: run `advbg train` or `advbg reproduce`, or pass --companions FILE"
+        )
     return files[-1]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from advbg.backgrounds import TrainableSource, sample_for
 from advbg.clutter import add_clutter
 from advbg.compositing import CompositeParameters, composite_with, draw_parameters, widen
-from advbg.distributed import draw_apart, learn_alike, rank
+from advbg.distributed import learn_alike, rank
 from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import check_learned, learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
@@ -19,6 +19,7 @@ from advbg.observation import Observation
 from advbg.optimization import begin_batch, descend, evaluating, forget, keeping_dtype, make_optimizer, place
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace, check_batch
+from advbg.random_streams import resume_stream
 from advbg.schedule import Phase
 from advbg.task_hooks import change_targets, find_foreground
 
@@ -26,8 +27,7 @@ from advbg.task_hooks import change_targets, find_foreground
 class Companions(nn.Module):
     """The mask generator, the background source, their optimisers, the step count and the random state.
 
-    They are built with the first batch, whose shape they take. `state_dict()` holds all of it: a run that loads it
-    goes on bit for bit on the CPU.
+    They are built with the first batch, whose shape they take. What `state_dict()` holds goes on bit for bit on a CPU.
 
     Args:
         pixel_space: the normalisation of the model's input.
@@ -48,7 +48,7 @@ class Companions(nn.Module):
 
     def __init__(self, pixel_space: PixelSpace, options: Options, device: torch.device) -> None:
         super().__init__()
-        self.pixel_space, self.options = pixel_space, options
+        self.pixel_space, self.options, self.device = pixel_space, options, device
         self.step_count = 0
         self.masks_given = self.attached = self.learning = False
         self.given: dict[str, Any] = {}
@@ -56,7 +56,6 @@ class Companions(nn.Module):
         self.targets: Any | None = None
         self.observation = Observation()
         self.image_shape: tuple[int, int, int] | None = None
-        self.device = device
 
     @property
     def phase(self) -> Phase:
@@ -116,6 +115,8 @@ class Companions(nn.Module):
                 return images
             mask = self._learned_mask(images) if mask is None else mask
             params = self.draw(images, mask)
+        elif mask is None and self.phase == "adversarial":
+            mask = self._learned_mask(images)
         foreground = self.foreground(images, mask=mask, params=params)
         self.targets = change_targets(self.options.task, targets, foreground, params.composited)
         composites = composite_with(params, images, foreground, self.pixel_space)
@@ -251,8 +252,7 @@ class Companions(nn.Module):
         self.step_count, self.masks_given = state["step_count"], state["masks_given"]
         if state["image_shape"] is None:
             return
-        self.generator.set_state(state["generator"].cpu())  # where `map_location` has moved it
-        draw_apart(self.generator, state.get("rank", 0))
+        resume_stream(self.generator, state["generator"], state.get("rank", 0))
         for optimizer, saved in zip(self._optimizers(), state["optimizers"], strict=True):
             if optimizer is not None:
                 optimizer.load_state_dict(saved)

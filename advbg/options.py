@@ -36,6 +36,10 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.schedule, Schedule):
+            raise TypeError(f"`schedule` (={self.schedule!r}) must be an `advbg.Schedule`")
+        if isinstance(self.mask_objective, type) or not callable(self.mask_objective):
+            raise TypeError(f"`mask_objective` (={self.mask_objective!r}) must be an objective to call, not its name")
         for name in ("clean_share", "halo", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")

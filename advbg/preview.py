@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from advbg.backgrounds.naming import named_background
 from advbg.clutter import add_clutter
 from advbg.companions import Companions
 from advbg.compositing import composite
@@ -77,6 +78,7 @@ def rebuild(state: Mapping[str, Any]) -> Companions:
     if extra["image_shape"] is None:
         raise ValueError("these companions were saved before their first batch: there is nothing in them yet")
     space = PixelSpace(tuple(extra["mean"]), tuple(extra["std"]), "saved state")
-    companions = Companions(space, Options(**extra["options"]), torch.device("cpu"))
+    options = extra["options"] | {"background": named_background(extra["options"]["background"])}
+    companions = Companions(space, Options(**options), torch.device("cpu"))
     companions.load_state_dict(state)
     return companions

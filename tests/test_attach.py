@@ -5,6 +5,7 @@ import warnings
 
 import pytest
 import torch
+from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
 import advbg
@@ -259,3 +260,15 @@ def test_arguments_of_another_type_are_named() -> None:
                 raise AssertionError(message)
         """
     )
+
+
+def test_companions_step_with_timms_lookahead_from_the_first_step() -> None:
+    wrapper = adversarial_wrapper()
+    optimizer = create_optimizer_v2(wrapper, opt="lookahead_sgd", lr=0.1)
+    wrapper.attach(optimizer)
+    for step in range(3):
+        images, targets = a_batch(seed=step)
+        wrapper.zero_grad()
+        torch.nn.functional.cross_entropy(wrapper(images), targets).backward()
+        optimizer.step()
+    assert wrapper.companions.step_count == 3

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from advbg.backgrounds import SOURCE_NAMES, Black
-from advbg.masks import MASK_GENERATOR_NAMES, is_learned, make_mask_generator, nonzero_mask
+from advbg.masks import MASK_GENERATOR_NAMES, PaperObjective, UNet, is_learned, make_mask_generator, nonzero_mask
 from advbg.masks.binarization import binarize
 from advbg.options import Options
 from tests.models import tiny_classifier
@@ -45,6 +45,11 @@ def test_parts_of_ones_own_are_called_by_their_class_or_function() -> None:
         ({"binarization": "kmeans"}, ValueError, r"`binarization` \(='kmeans'\) must be one of otsu, 0.5, quantile"),
         ({"mask_generator": "sam"}, ValueError, r"`mask_generator` \(='sam'\) must be one of unet, paper, nonzero"),
         ({"mask_generator": 7}, TypeError, r"`mask_generator` \(=7\) must map pixels to masks"),
+        ({"mask_generator": UNet}, TypeError, r"`mask_generator` \(=<class .*UNet'>\) must map pixels to masks"),
+        ({"background": Black}, TypeError, r"`background` \(=<class .*Black'>\) must have a method `sample"),
+        ({"mask_objective": "paper"}, TypeError, r"`mask_objective` \(='paper'\) must be an objective"),
+        ({"mask_objective": PaperObjective}, TypeError, r"`mask_objective` \(=<class .*\) must be an objective"),
+        ({"schedule": (1, 1)}, TypeError, r"`schedule` \(=\(1, 1\)\) must be an `advbg.Schedule`"),
     ],
 )
 def test_a_wrong_choice_is_refused_with_its_name_and_value(

@@ -132,3 +132,43 @@ def test_parameters_drawn_before_the_adversarial_phase_leave_the_images_alone() 
     assert not params.composited.any()
     assert torch.equal(wrapper(images, params=params), wrapper.model(images))
     assert not params.backgrounds.requires_grad
+
+
+def _drawn(wrapper: AdversarialBackground) -> Tensor:
+    return wrapper.generate_parameters(a_batch()[0]).backgrounds.cpu()
+
+
+def test_a_run_goes_on_on_another_kind_of_device_with_draws_that_its_state_decides() -> None:
+    # A GPU's stream has a state of 16 bytes, a CPU's of thousands.
+    drawn = []
+    for last in (7, 7, 8):
+        whole, optimizer = _start(background="noise")
+        train(whole, optimizer, 6)
+        state = whole.companions.state_dict()
+        state["_extra_state"]["generator"] = torch.tensor([0] * 15 + [last], dtype=torch.uint8)
+        resumed, _ = _start(background="noise")
+        resumed.companions.load_state_dict(state)
+        drawn.append(_drawn(resumed))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_run_on_a_gpu_goes_on_on_the_cpu_and_the_other_way_round() -> None:
+    images, _ = a_batch()
+    for there, here in (("cuda", "cpu"), ("cpu", "cuda")):
+        first = adversarial_wrapper(tiny_classifier().to(there))
+        first.generate_parameters(images.to(there))
+        second = adversarial_wrapper(tiny_classifier().to(here))
+        second.companions.load_state_dict(first.companions.state_dict())
+        assert second.generate_parameters(images.to(here)).backgrounds.device.type == here
+
+
+def test_draws_are_not_replayed_with_masks_that_were_never_learned() -> None:
+    images, _ = a_batch()
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 0))
+    wrapper.companions.attached = True
+    params = wrapper.generate_parameters(images, mask=torch.ones(8, 32, 32, dtype=torch.bool))
+    with pytest.raises(ValueError, match="has learned nothing: pass `mask=`"):
+        wrapper(images, params=params)
+    assert wrapper(images, mask=torch.ones(8, 32, 32, dtype=torch.bool), params=params).shape == (8, 4)

@@ -45,7 +45,8 @@ def check_background(background: object) -> None:
                 raise TypeError(f"`background` must mix pairs of a source and its weight, got {pair!r}")
             check_background(pair[0])
         check_weights([weight for _, weight in background])
-    elif not isinstance(background, BackgroundSource):
+    # A class has the method as well, but nothing to call it on.
+    elif isinstance(background, type) or not isinstance(background, BackgroundSource):
         raise TypeError(f"`background` (={background!r}) must have a method `sample(count, shape, generator)`")
 
 
@@ -56,6 +57,14 @@ def background_name(background: Background) -> str:
     if isinstance(background, Sequence):
         return " + ".join(f"{weight:g} {background_name(source)}" for source, weight in background)
     return getattr(background, "__qualname__", type(background).__qualname__)
+
+
+def named_background(name: str) -> Background:
+    """Read what `background_name` wrote; a mixture of names becomes one again."""
+    if " + " not in name:
+        return name
+    parts = [part.partition(" ") for part in name.split(" + ")]
+    return [(source, float(weight)) for weight, _, source in parts]
 
 
 def make_source(background: Background, shape: tuple[int, int, int], generator: torch.Generator) -> BackgroundSource:

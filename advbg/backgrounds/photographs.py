@@ -66,7 +66,7 @@ def list_images(folder: str | Path) -> list[Path]:
     """Find the images in a folder and its sub-folders.
 
     Args:
-        folder: where to look; hidden files are passed over.
+        folder: where to look; hidden files and folders are passed over.
 
     Returns:
         Their paths in alphabetical order, at least one.
@@ -79,7 +79,11 @@ def list_images(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise NotADirectoryError(f"`folder` (={str(folder)!r}) is not a directory")
     files = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
     )
     if not files:
         raise ValueError(f"`folder` (={str(folder)!r}) has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")

@@ -55,7 +55,7 @@ def check_mask_generator(choice: object) -> None:
             f"`mask_generator` (={choice!r}) must be one of {', '.join(mask_generator_names())}, or a module of your "
             f"own{left_out()}"
         )
-    if not callable(choice) and not isinstance(choice, str):
+    if isinstance(choice, type) or not (callable(choice) or isinstance(choice, str)):
         raise TypeError(f"`mask_generator` (={choice!r}) must map pixels to masks")
 
 

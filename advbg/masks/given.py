@@ -4,19 +4,22 @@ import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
+# Half of the smallest of 8 bits: images that were normalised come back with rounding errors where they were black.
+_BLACK = 0.5 / 255
+
 
 def nonzero_mask(
     pixels: Float[Tensor, "batch channel height width"],
 ) -> Float[Tensor, "batch 1 height width"]:
-    """The paper's heuristic for digits and garments: every pixel above 0 in any channel is foreground.
+    """The paper's heuristic for digits and garments: every pixel that is not black is foreground.
 
     Args:
-        pixels: images in [0, 1] on a black background.
+        pixels: images in [0, 1] on a black background; black is what is nearer to 0 than to 1/255 in every channel.
 
     Returns:
         Masks of zeros and ones.
     """
-    return (pixels > 0).any(dim=1, keepdim=True).to(pixels.dtype)
+    return (pixels > _BLACK).any(dim=1, keepdim=True).to(pixels.dtype)
 
 
 def check_mask(

@@ -7,6 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+# Masks of large images are made at 64 pixels, where more levels would halve a single pixel.
+_LARGEST_SIDE = 128
+
 
 class UNet(nn.Module):
     """A small U-Net from pixels to a foreground mask.
@@ -39,7 +42,7 @@ class UNet(nn.Module):
 
     @classmethod
     def for_size(cls, channels: int, height: int, width: int) -> "UNet":
-        """The default depth for images of this size: the smallest level has about 4 pixels a side."""
+        """The default depth for images of this size: the smallest level has 4 pixels a side, or 2 of large images."""
         return cls(channels, depth=max(1, _levels(height, width) - 1))
 
     def forward(self, pixels: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -86,7 +89,7 @@ class PaperUNet(nn.Module):
 
     @classmethod
     def for_size(cls, channels: int, height: int, width: int) -> "PaperUNet":
-        """The paper's depth for images of this size."""
+        """The paper's depth for images of this size, of up to 128 pixels: masks are made at 64 at most."""
         return cls(channels, depth=_levels(height, width))
 
     def forward(self, pixels: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:
@@ -109,4 +112,5 @@ def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 def _levels(height: int, width: int) -> int:
-    return max(1, int(math.log2(max(min(height, width), 8) / 4)))
+    side = min(max(min(height, width), 8), _LARGEST_SIDE)
+    return int(math.log2(side / 4))

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image
 
+from advbg.backgrounds.photographs import open_upright
 from advbg.report.runs import FinishedRun
 
 _THUMBNAIL = 128
@@ -22,9 +23,8 @@ def embed(file: Path) -> str:
 def thumbnail(file: Path) -> str | None:
     """A small copy of an image as a data URL; None where the file is gone or cannot be read any more."""
     try:
-        with Image.open(file) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGBA")
-    except OSError:
+        image = open_upright(file).convert("RGBA")
+    except ValueError:
         return None
     page = Image.new("RGBA", image.size, "white")
     page.alpha_composite(image)

@@ -139,7 +139,6 @@ def load_images(
     Raises:
         ValueError: where files cannot be read and `skip_unreadable` is off, or none can be read; they are named.
     """
-    _check_memory(len(folder.files), size)
     pixels = torch.empty((len(folder.files), 3, size, size), dtype=torch.uint8)
 
     def read(index: int) -> str | None:
@@ -204,11 +203,19 @@ def _visible_files(folder: Path) -> Iterator[Path]:
             yield entry
 
 
-def _check_memory(count: int, size: int) -> None:
-    """Images must fit in half of the machine's memory, where that is known."""
+def check_memory(count: int, size: int) -> None:
+    """Check that images fit in half of the machine's memory, where that is known.
+
+    Args:
+        count: of the images that are held at once, copies included.
+        size: side of the squares, in pixels.
+
+    Raises:
+        ValueError: where they do not.
+    """
     needed = 3 * count * size**2
     if hasattr(os, "sysconf") and 2 * needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise ValueError(
-            f"`image_size` (={size}) makes {count} images of {needed / 1e9:.1f} GB, more than half of this machine's "
+            f"`image_size` (={size}) needs {needed / 1e9:.1f} GB for images, more than half of this machine's "
             f"memory of {there / 1e9:.1f} GB: pass a smaller --image-size"
         )

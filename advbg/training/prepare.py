@@ -12,6 +12,7 @@ from advbg.training.fit import TrainingData, check_length
 from advbg.training.folders import (
     ClassFolder,
     LoadedImages,
+    check_memory,
     check_test_folder,
     check_training_folder,
     find_classes,
@@ -153,6 +154,8 @@ def prepare(settings: RunSettings) -> PreparedRun:
     if settings.training.tuning == GENTLE:
         check_classifier(model)
     size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
+    # Splitting copies the training folder's images.
+    check_memory(2 * len(folder.files) + sum(len(test.files) for test in tests.values()), size)
     skip = settings.skip_unreadable
     images = load_images(folder, folder.classes, size, settings.fit, skip_unreadable=skip)
     parts = split(images, folder.classes, settings.validation_share, settings.training.seed)
@@ -173,7 +176,9 @@ def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:
     """Test folders by their own names, or by their paths where those are not different."""
     names = [folder.path.resolve().name for folder in folders]
     if len(set(names)) < len(names) or any(name.startswith(HELD_OUT) for name in names):
-        names = [str(folder.path) for folder in folders]
+        paths = [str(folder.path) for folder in folders]
+        # What is held out has that name.
+        names = [f"./{path}" if path.startswith(HELD_OUT) else path for path in paths]
     if len(set(names)) < len(names):
         raise ValueError(f"`--test` (={', '.join(names)}) names a folder twice")
     return dict(zip(names, folders, strict=True))

@@ -1,12 +1,13 @@
 """What a run of `advbg train` leaves behind: results, weights, figures."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from timm.data.config import resolve_model_data_config
-from torch import nn
+from torch import Tensor
 
 from advbg.attachment import device_of
 from advbg.benchmark.environment import environment
@@ -33,23 +34,13 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
         What `results.json` holds.
     """
     bfloat16 = run.settings.training.precision == "bfloat16"
-    held_out_files = run.files(run.split[1])
-    sets = {HELD_OUT: (data.held_out_images, data.held_out_targets, held_out_files)}
-    for name, test in run.tests.items():
-        sets[name] = (test.pixels, test.targets, [str(file) for file in test.files])
-    for name, changed in before_patterns(data.held_out_images).items():
-        sets[f"{BEFORE}{name}"] = (changed, data.held_out_targets, held_out_files)
-
-    def measure(model: nn.Module) -> dict[str, Any]:
-        return {
-            name: rate(predict(model, pixels, bfloat16=bfloat16), targets, run.classes, files)
-            for name, (pixels, targets, files) in sets.items()
-        }
-
-    measured = measure(fitted.model)
     best_model = copy.deepcopy(fitted.model)
     best_model.load_state_dict(fitted.best_weights)
-    best = {name: result["accuracy"] for name, result in measure(best_model).items()}
+    measured, best = {}, {}
+    for name, pixels, targets, files in _sets(run, data):
+        last_logits, best_logits = (predict(model, pixels, bfloat16=bfloat16) for model in (fitted.model, best_model))
+        measured[name] = rate(last_logits, targets, run.classes, files)
+        best[name] = rate(best_logits, targets, run.classes, files)["accuracy"]
     return {
         "method": run.settings.training.method,
         "model": run.settings.model,
@@ -70,6 +61,16 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
         "sets": measured,
         "best": {"epoch": fitted.best_epoch, "accuracy": best},
     }
+
+
+def _sets(run: PreparedRun, data: TrainingData) -> Iterator[tuple[str, Tensor, Tensor, list[str]]]:
+    """Name, images, targets and files of all that there is to test on; one by one, since patterns are copies."""
+    files = run.files(run.split[1])
+    yield HELD_OUT, data.held_out_images, data.held_out_targets, files
+    for name, test in run.tests.items():
+        yield name, test.pixels, test.targets, [str(file) for file in test.files]
+    for name, changed in before_patterns(data.held_out_images):
+        yield f"{BEFORE}{name}", changed, data.held_out_targets, files
 
 
 def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:

@@ -10,6 +10,8 @@ from advbg.masks.objectives import studio_color
 
 # How far from the studio's colour a pixel still is background, in each channel.
 _TOLERANCE = 15
+# Images that are compared in floating point at once.
+_BATCH_SIZE = 64
 
 
 def flooded_silhouettes(pixels: UInt8[Tensor, "count 3 height width"]) -> Bool[Tensor, "count 1 height width"]:
@@ -21,12 +23,16 @@ def flooded_silhouettes(pixels: UInt8[Tensor, "count 3 height width"]) -> Bool[T
     Args:
         pixels: on the CPU.
     """
+    flooded = [_flooded(image) for batch in pixels.split(_BATCH_SIZE) for image in _is_plain(batch)]
+    return torch.from_numpy(~np.stack(flooded))[:, None]
+
+
+def _is_plain(pixels: Tensor) -> np.ndarray:
     difference = (pixels.float() - studio_color(pixels.float())).abs().amax(dim=1)
-    plain = (difference <= _TOLERANCE).numpy()
-    return torch.from_numpy(np.stack([~_connected_with_border(image) for image in plain]))[:, None]
+    return (difference <= _TOLERANCE).numpy()
 
 
-def _connected_with_border(plain: np.ndarray) -> np.ndarray:
+def _flooded(plain: np.ndarray) -> np.ndarray:
     labels = np.zeros(plain.shape, dtype=np.int32)
     ndimage.label(plain, output=labels)
     frame = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])

@@ -1,6 +1,6 @@
 """How well a model does on images, with how sure one can be."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -41,7 +41,9 @@ def predict(
     return torch.cat(logits)
 
 
-def before_patterns(pixels: UInt8[Tensor, "count 3 height width"]) -> dict[str, UInt8[Tensor, "count 3 height width"]]:
+def before_patterns(
+    pixels: UInt8[Tensor, "count 3 height width"],
+) -> Iterator[tuple[str, UInt8[Tensor, "count 3 height width"]]]:
     """Cut objects out by their flooded silhouettes and put them before each of the paper's six patterns.
 
     The same for every method, whatever masks it has learned. Where an image's background is not plain, the flood stops
@@ -50,16 +52,15 @@ def before_patterns(pixels: UInt8[Tensor, "count 3 height width"]) -> dict[str, 
     Args:
         pixels: on the CPU.
 
-    Returns:
-        Changed images by the name of the pattern.
+    Yields:
+        The name of each pattern, and the changed images.
     """
     silhouettes, generator = flooded_silhouettes(pixels), torch.Generator()
     channels, height, width = pixels.shape[1:]
     shape = (channels, height, width)
-    return {
-        name: torch.where(silhouettes, pixels, (255 * Patterns(name).sample(1, shape, generator)).to(torch.uint8))
-        for name in PATTERNS
-    }
+    for name in PATTERNS:
+        background = (255 * Patterns(name).sample(1, shape, generator)).to(torch.uint8)
+        yield name, torch.where(silhouettes, pixels, background)
 
 
 def accuracy(logits: Float[Tensor, "count classes"], targets: Int64[Tensor, "count"]) -> float:

@@ -102,3 +102,11 @@ def test_an_image_that_claims_to_be_enormous_is_named(tmp_path: Path, monkeypatc
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ValueError, match=r"bomb\.png cannot be read.*exceeds limit"):
         read_image(tmp_path / "bomb.png", channels=3)
+
+
+def test_hidden_folders_and_folders_called_as_images_are_passed_over(tmp_path: Path) -> None:
+    seen = _save(tmp_path / ".album" / "seen" / "b.png")
+    _save(tmp_path / ".album" / ".thumbs" / "a.jpg")
+    (tmp_path / ".album" / "album.jpg").mkdir()
+    # What lies above the folder that was asked for may be hidden.
+    assert list_images(tmp_path / ".album") == [seen]

@@ -1,15 +1,49 @@
 """Masks that nobody has to learn, and masks of large images."""
 
+import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from advbg.masks import check_mask, nonzero_mask
+from advbg.masks.learning import make_masks
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
+from advbg.pixel_space import PixelSpace
+from tests.models import adversarial_wrapper
 
 
-def test_every_pixel_above_zero_in_any_channel_is_foreground() -> None:
+def test_every_pixel_that_is_not_black_in_any_channel_is_foreground() -> None:
     pixels = torch.zeros(1, 3, 2, 2)
-    pixels[0, 2, 0, 1] = 1e-6
+    pixels[0, 2, 0, 1] = 1 / 255
     assert nonzero_mask(pixels).tolist() == [[[[0.0, 1.0], [0.0, 0.0]]]]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    mean=st.tuples(*[st.floats(0, 1)] * 3),
+    std=st.tuples(*[st.floats(0.1, 1)] * 3),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    level=st.integers(1, 255),
+)
+def test_black_stays_black_however_images_are_normalised(
+    mean: tuple[float, float, float], std: tuple[float, float, float], dtype: torch.dtype, level: int
+) -> None:
+    pixels = torch.zeros(1, 3, 4, 4, dtype=dtype)
+    pixels[0, 0, 1, 2] = level / 255
+    space = PixelSpace(mean, std)
+    mask = make_masks(nonzero_mask, space.from_pixels(pixels), space)
+    assert mask.nonzero().tolist() == [[0, 0, 1, 2]]
+
+
+@pytest.mark.parametrize("side", [32, 128])
+def test_a_wrapper_finds_objects_on_black_that_was_normalised_for_imagenet(side: int) -> None:
+    pixels = torch.zeros(2, 3, side, side)
+    pixels[:, :, : side // 4, : side // 4] = 0.5
+    mean, std = torch.tensor(IMAGENET_DEFAULT_MEAN), torch.tensor(IMAGENET_DEFAULT_STD)
+    wrapper = adversarial_wrapper(mean=tuple(mean.tolist()), std=tuple(std.tolist()))
+    images = (pixels - mean[:, None, None]) / std[:, None, None]
+    assert wrapper.companions.foreground(images).mean().item() == pytest.approx(1 / 16, abs=0.01)
 
 
 def test_a_given_mask_becomes_float_with_a_channel() -> None:

@@ -41,3 +41,12 @@ def test_a_size_under_one_is_refused(name: str) -> None:
     arguments = {"channels": 1, "depth": 1, "filters": 1} | {name: 0}
     with pytest.raises(ValueError, match=rf"`{name}` \(=0\)"):
         UNet(**arguments)
+
+
+@pytest.mark.parametrize("kind", [UNet, PaperUNet])
+def test_mask_generators_of_large_images_do_not_grow_since_masks_are_small(kind: type[UNet | PaperUNet]) -> None:
+    counts = [
+        sum(parameter.numel() for parameter in kind.for_size(3, side, side).parameters())
+        for side in (32, 64, 128, 224, 1024)
+    ]
+    assert counts[0] < counts[1] < counts[2] == counts[3] == counts[4]

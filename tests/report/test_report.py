@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -228,3 +229,12 @@ def test_runs_of_other_classes_are_not_compared(
     assert "has the classes pear, plum" in capsys.readouterr().err
     assert _run(monkeypatch, tmp_path / "nowhere") == 2
     assert _run(monkeypatch, run, "--output", tmp_path / "nowhere" / "page.html") == 2
+
+
+def test_a_thumbnail_of_16_bits_is_as_bright_as_what_was_trained_on(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    made = thumbnail(tmp_path / "ramp.png")
+    assert made is not None
+    picture = Image.open(io.BytesIO(base64.b64decode(made.partition(",")[2])))
+    assert np.asarray(picture).mean() == pytest.approx(127.5, abs=2)

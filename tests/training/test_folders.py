@@ -9,7 +9,14 @@ import torch
 from PIL import Image
 
 from advbg.training import folders
-from advbg.training.folders import check_test_folder, check_training_folder, find_classes, load_images, split
+from advbg.training.folders import (
+    check_memory,
+    check_test_folder,
+    check_training_folder,
+    find_classes,
+    load_images,
+    split,
+)
 from tests.training.made_up import a_folder, a_picture
 
 
@@ -111,10 +118,11 @@ def test_many_broken_files_are_counted(tmp_path: Path) -> None:
         loaded(folder, skip_unreadable=True)
 
 
-def test_images_that_do_not_fit_are_refused_before_they_are_read(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(folders.os, "sysconf", lambda name: 40)
-    with pytest.raises(ValueError, match=r"`image_size` \(=16\) makes 9 images .* more than half"):
-        loaded(a_folder(tmp_path / "f", 3))
+def test_images_that_do_not_fit_in_half_of_the_memory_are_refused(monkeypatch) -> None:
+    monkeypatch.setattr(folders.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 6}[name])
+    check_memory(16, 16)
+    with pytest.raises(ValueError, match=r"`image_size` \(=16\) needs .* GB for images, more than half"):
+        check_memory(17, 16)
 
 
 def test_tiny_images_are_enlarged(tmp_path: Path) -> None:

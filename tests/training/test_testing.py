@@ -55,7 +55,7 @@ def test_predictions_are_the_models_own() -> None:
 def test_objects_are_cut_out_and_put_before_each_pattern() -> None:
     data = some_data()
     objects = (data.images < 255).any(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    changed = before_patterns(data.images)
+    changed = dict(before_patterns(data.images))
     assert tuple(changed) == ("stripes", "board", "border", "circles", "clock", "random")
     for name, pixels in changed.items():
         assert pixels.dtype == torch.uint8

@@ -1,6 +1,7 @@
 """`advbg train` as a user meets it."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -293,3 +294,37 @@ def test_a_model_that_cannot_be_tuned_gently_is_refused_before_images_are_read(
     assert train(monkeypatch, folder, tmp_path / "run", "--model", "resnetv2_18", "--weights", file) == 2
     assert "that of ResNetV2 is Conv2d: pass `--tuning plain`" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_test_folder_called_as_what_is_held_out_keeps_its_own_figures(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    a_folder(tmp_path / "held-out", 3, seed=70)
+    assert train(monkeypatch, folder, tmp_path / "run", "--test", "held-out", "--method", "baseline") == 0
+    counts = {name: part["n"] for name, part in results_of(tmp_path / "run")["sets"].items()}
+    assert (counts["held-out"], counts["./held-out"]) == (6, 9)
+
+
+def test_images_are_counted_with_their_copies_and_the_test_folders_before_any_is_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    a_folder(tmp_path / "webcam", 1, seed=70)
+    images = 2 * 30 + 3
+    monkeypatch.setattr("advbg.training.prepare.load_images", lambda *_, **__: pytest.fail("images were read"))
+    monkeypatch.setattr("advbg.training.folders.os.sysconf", lambda name: {"SC_PAGE_SIZE": 1}.get(name, memory))
+    memory = 2 * images * 3 * 32**2
+    with pytest.raises(pytest.fail.Exception):
+        train(monkeypatch, folder, tmp_path / "run", "--test", tmp_path / "webcam", "--method", "baseline")
+    memory -= 1
+    assert train(monkeypatch, folder, tmp_path / "run", "--test", tmp_path / "webcam", "--method", "baseline") == 2
+    assert "more than half of this machine's memory" in capsys.readouterr().err
+
+
+def test_preview_takes_the_companions_of_the_newest_training(
+    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished, tmp_path / "runs" / "train-001")
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "preview", folder, "--output", "shown.png") == 0
+    assert np.asarray(Image.open("shown.png")).std() > 0

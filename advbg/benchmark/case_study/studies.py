@@ -8,6 +8,7 @@ from torch import Tensor
 
 from advbg.training.folders import (
     ClassFolder,
+    check_memory,
     check_test_folder,
     check_training_folder,
     find_classes,
@@ -88,6 +89,8 @@ def load_study(name: str, data_dir: Path, image_size: int) -> Study:
         raise ValueError(f"`study` (={name!r}) must be one of {', '.join(STUDIES)}")
     studio, *others = _insulators(data_dir) if name == "insulators" else _class_folders(name, data_dir)
     check_training_folder(studio)
+    # Splitting copies the studio's images.
+    check_memory(2 * len(studio.files) + sum(len(folder.files) for folder in others), image_size)
     loaded = load_images(studio, studio.classes, image_size, "pad")
     training, held_out = split(loaded, studio.classes, _HELD_OUT, _SPLIT_SEED)
     elsewhere = {}
