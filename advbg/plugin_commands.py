@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.main import get_command_name
 
 from advbg.hooks import PluginError, plugin_manager
 
@@ -24,7 +25,11 @@ def add_plugin_commands(app: typer.Typer) -> None:
     """
     plugin_manager.load()
     plugin_manager.hook.advbg_commands(app=app)
-    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    # Typer makes names of functions: `case_study` becomes `case-study`.
+    names = [
+        command.name or get_command_name(getattr(command.callback, "__name__", ""))
+        for command in app.registered_commands
+    ]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         who = ", ".join(impl.plugin_name for impl in plugin_manager.hook.advbg_commands.get_hookimpls())

@@ -203,3 +203,19 @@ def test_the_command_lists_plugins_with_version_origin_and_hooks(
     assert re.search(r"working .* 1\.5 .* working-dist", printed)
     assert re.search(r"broken .* not loaded .* ModuleNotFoundError: No module named 'nowhere_to_be_found'", printed)
     assert re.search(r"regression .* advbg\.tasks\.regression .* advbg_distance", printed)
+
+
+def test_a_function_whose_name_becomes_one_that_is_taken_is_refused() -> None:
+    app = _app()
+    app.command("case-study")(lambda: None)
+
+    def commands(app: typer.Typer) -> None:
+        @app.command()
+        def case_study() -> None:
+            print("mine")
+
+    with (
+        plugged(plugin_of(advbg_commands=commands), "greedy"),
+        pytest.raises(PluginError, match=r"`advbg_commands` adds case-study, which is taken"),
+    ):
+        add_plugin_commands(app)

@@ -10,6 +10,7 @@ from typing import Any
 from advbg.benchmark.datasets import load_dataset
 from advbg.benchmark.environment import measured_in
 from advbg.benchmark.files import write_json
+from advbg.benchmark.held_out import OBJECTS
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS
 from advbg.benchmark.progress import Report
 from advbg.benchmark.reproduce import DEFAULT_EPOCHS, Settings, open_run, reproduce
@@ -64,6 +65,11 @@ class Campaign:
             raise ValueError(f"`datasets` (={self.datasets}) and `seeds` (={self.seeds}) must have one at least")
         if self.study_seconds < 0:
             raise ValueError(f"`study_seconds` (={self.study_seconds}) must be 0 or more")
+        if self.study_seconds and self.train_size is not None and self.train_size < OBJECTS:
+            raise ValueError(
+                f"`train_size` (={self.train_size}) must be {OBJECTS} or more for the study, some of whose backgrounds "
+                "are made of training images"
+            )
         for dataset in self.datasets:
             if dataset not in DEFAULT_EPOCHS:
                 raise ValueError(

@@ -63,7 +63,9 @@ class CostSettings:
 
 
 def measure_cost(settings: CostSettings, report: Callable[[str], None]) -> dict[str, Any]:
-    """Time a step of every kind in turns, and take the peak memory of each in a process of its own.
+    """Time steps of every kind in turns, and take the peak memory of each in a process of its own.
+
+    Each turn has as many steps as lie from one climb of the default adversary to the next.
 
     Args:
         settings: what to measure.
@@ -83,7 +85,7 @@ def measure_cost(settings: CostSettings, report: Callable[[str], None]) -> dict[
     for round_number in range(settings.repeats):
         report(f"round {round_number + 1} of {settings.repeats}")
         for name, step in steps.items():
-            seconds[name].append(_timed(step, images, targets, CLIMB_EVERY if name in _UNEVEN else 1))
+            seconds[name].append(_timed(step, images, targets, CLIMB_EVERY))
     del steps
     memory = {}
     for name in KINDS:
@@ -242,8 +244,6 @@ KINDS: dict[str, Callable[[CostSettings], Step]] = {
     "RandConv with consistency": _random_convolutions,
     "offline cut and paste": _cut_and_paste,
 }
-# Timed over as many steps as lie from one climb of the default adversary to the next, and the plain step beside them.
-_UNEVEN = ("plain", "adversarial phase", "two passes")
 
 
 def _peak_memory(name: str, settings: CostSettings) -> float | None:

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from advbg.benchmark.paper_backgrounds import dilated_silhouettes, replace_background
 
 BACKGROUNDS_OF_A_KIND = 10
+# Objects that are pasted around.
+OBJECTS = 40
 
 _SEED = 20201
 _BATCH_SIZE = 100

@@ -17,7 +17,7 @@ from advbg.benchmark.datasets import ImageDataset
 from advbg.benchmark.environment import environment
 from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds
 from advbg.benchmark.files import write_json
-from advbg.benchmark.held_out import make_held_out, right_before
+from advbg.benchmark.held_out import OBJECTS, make_held_out, right_before
 from advbg.benchmark.study_arms import ARMS, Arm, Battle
 from advbg.masks import make_mask_generator
 from advbg.schedule import Schedule
@@ -112,7 +112,7 @@ def _read_or_begin(settings: StudySettings, dataset: ImageDataset, output: Path)
 
 
 def _time_steps(settings: StudySettings, dataset: ImageDataset, start_file: Path) -> dict[str, float]:
-    """Median milliseconds of a step of each arm, measured in turns."""
+    """Mean milliseconds of a step of each arm, measured in turns."""
     steps = {name: _steps(ARMS[name], settings, dataset, start_file, 10**6)[1] for name in settings.arms}
     times: dict[str, list[float]] = {name: [] for name in settings.arms}
     for _ in range(_ROUNDS):
@@ -140,7 +140,7 @@ def _train_and_test(
     seconds = time.perf_counter() - began
     model.eval()
     images, targets = dataset.test_images[:_TEST_IMAGES], dataset.test_targets[:_TEST_IMAGES]
-    held_out = make_held_out(dataset.train_images[:40])
+    held_out = make_held_out(dataset.train_images[:OBJECTS])
     measured: dict[str, Any] = {"steps": steps, "seconds": round(seconds, 1)}
     for part, backgrounds in (("choose", held_out.choose), ("report", held_out.report)):
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.bfloat16):
@@ -168,7 +168,7 @@ def _steps(
     weights = {key.removeprefix(prefix): value for key, value in saved["companions"].items() if key.startswith(prefix)}
     assert isinstance(masks, nn.Module)
     masks.load_state_dict(weights)
-    battle = Battle(model)
+    battle = Battle(model, bfloat16=settings.bfloat16)
     shape = (channels, size, size)
     source = arm.make_source(battle, shape, settings.batch_size, torch.Generator().manual_seed(settings.seed))
     wrapper = AdversarialBackground(

@@ -33,12 +33,14 @@ class Battle:
         images: the current batch, pixels in [0, 1].
         targets: its classes.
         masks: its foregrounds in [0, 1], for arms that look at the batch.
+        bfloat16: whether the model is asked under autocast, as it is trained.
     """
 
     model: nn.Module
     images: Tensor | None = None
     targets: Tensor | None = None
     masks: Tensor | None = None
+    bfloat16: bool = False
 
     def harm(self, backgrounds: Tensor) -> Tensor:
         """The model's mean loss on composites of the batch's first images with backgrounds."""
@@ -46,7 +48,9 @@ class Battle:
             raise RuntimeError("there is no batch to harm")
         count = min(len(backgrounds), len(self.images))
         images, masks, targets = self.images[:count], self.masks[:count], self.targets[:count]
-        logits = self.model(images * masks + backgrounds[:count] * (1 - masks))
+        # Sources make their backgrounds without autocast, but the model costs what it costs in training.
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model(images * masks + backgrounds[:count] * (1 - masks))
         return F.cross_entropy(logits.float(), targets)
 
 

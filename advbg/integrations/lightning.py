@@ -41,6 +41,7 @@ class AdversarialBackgroundCallback(Callback):
         self.model, self.optimizer_index, self.options = model, optimizer_index, options
         self.attachment: advbg.Attachment | None = None
         self._restored: Mapping[str, Any] | None = None
+        self._resumes = True
 
     @property
     def state_key(self) -> str:
@@ -82,12 +83,14 @@ class AdversarialBackgroundCallback(Callback):
         self._remove()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Check that a run that is resumed was saved with this callback.
+        """Check that a run that is resumed was saved with this callback; one without a step starts afresh.
 
         Raises:
             ValueError: where it was not.
         """
-        if trainer.state.fn == "fit" and self.state_key not in checkpoint["callbacks"]:
+        # Testing and validating restore callbacks as well, but train nothing.
+        self._resumes = trainer.state.fn == "fit"
+        if self._resumes and checkpoint["global_step"] > 0 and self.state_key not in checkpoint["callbacks"]:
             raise ValueError(
                 f"the checkpoint has no state of {self.state_key}, so it cannot be resumed with it: load its weights "
                 "into the model and start a new run, or leave the callback out"
@@ -99,6 +102,8 @@ class AdversarialBackgroundCallback(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take the companions' state, for now or for when they are attached: strategies restore before or after."""
+        if not self._resumes:
+            return
         if self.attachment is not None and self.attachment.companions.attached:
             self.attachment.companions.load_state_dict(state_dict)
         else:

@@ -246,3 +246,38 @@ def test_the_page_shows_what_the_documentation_has(tmp_path: Path) -> None:
     copied = shutil.copytree(published / "tasks", tmp_path / "results" / "tasks")
     before = (copied / "index.md").read_text()
     assert write_page(tmp_path / "results").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("task", "arguments", "message"),
+    [
+        ("regression", ["--epochs", "1,0,1"], "must leave 1 or more to the masks"),
+        ("regression", ["--train-size", "39"], "`train_size` (=39) must be 40 or more"),
+        ("segmentation", ["--train-size", "39"], "`train_size` (=39) must be 40 or more"),
+    ],
+)
+def test_what_would_fail_after_a_training_is_refused_before_it(
+    task: str,
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert _run(monkeypatch, "reproduce", "--task", task, *_TINY, *arguments, "--output", tmp_path / "run") == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_seed_that_was_stopped_between_its_rows_is_left_out_until_it_has_both(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = shutil.copytree(finished_run, tmp_path / "run")
+    results = json.loads((output / "results.json").read_text())
+    half = {"baseline": results["seeds"]["0"]["baseline"]}
+    (output / "results.json").write_text(json.dumps(results | {"seeds": results["seeds"] | {"1": half}}))
+    assert _run(monkeypatch, "reproduce", "--task", results["task"], *_TINY, "--output", output, "--resume") == 0
+    after = json.loads((output / "results.json").read_text())
+    assert after["summary"] == results["summary"]
+    assert after["seeds"]["1"] == half
+    assert "of 1 seed\n" in (output / "results.md").read_text()

@@ -153,3 +153,26 @@ def test_settings_that_make_no_study_are_refused(changes, message):
         StudySettings(
             **({"arms": ("random",), "seconds": 1.0, "batch_size": 8, "seed": 0, "bfloat16": False} | changes)
         )
+
+
+@pytest.mark.parametrize("name", [name for name, arm in ARMS.items() if arm.looks_at_batch])
+def test_arms_that_ask_the_model_do_so_in_the_precision_of_the_training(name, digits, start_file, monkeypatch):
+    precisions = []
+
+    def watched(*_):
+        precisions.append(torch.is_autocast_enabled("cpu"))
+
+    make = study.PaperClassifier
+
+    def make_watched(**sizes):
+        model = make(**sizes)
+        model.register_forward_hook(watched)
+        return model
+
+    monkeypatch.setattr(study, "PaperClassifier", make_watched)
+    monkeypatch.setattr("advbg.backgrounds.population.LIFETIME", 2)
+    settings = replace(SETTINGS, arms=(name,), bfloat16=True)
+    _, steps = study._steps(ARMS[name], settings, digits, start_file, 6)
+    assert len(list(steps)) == 6
+    assert len(precisions) > 6
+    assert all(precisions)

@@ -193,6 +193,13 @@ def test_pages_are_made_again_from_published_results_alone(published, monkeypatc
     assert page.read_text() == before
 
 
+def test_a_study_of_too_few_images_is_refused_before_any_training(published, monkeypatch, tmp_path, capsys):
+    with pytest.raises(AssertionError):
+        _tables(monkeypatch, tmp_path, "--train-size", "39")
+    assert "`train_size` (=39) must be 40 or more for the study" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_single_value_has_no_spread():
     assert spread([97.25]) == "97.2"
     assert spread([1.0, 3.0]) == "2.0 ± 1.4"

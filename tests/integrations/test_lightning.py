@@ -18,6 +18,7 @@ from tests.models import a_batch, tiny_classifier
 lightning = pytest.importorskip("lightning")
 
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy  # noqa: E402
+from lightning.pytorch.tuner import Tuner  # noqa: E402
 
 from advbg.integrations.lightning import AdversarialBackgroundCallback  # noqa: E402
 
@@ -278,3 +279,35 @@ def test_without_lightning_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delitem(sys.modules, "advbg.integrations.lightning")
     with pytest.raises(ImportError, match=r"pip install advbg\[lightning\]"):
         importlib.import_module("advbg.integrations.lightning")
+
+
+def test_testing_a_checkpoint_leaves_nothing_to_the_next_fit(tmp_path: Path) -> None:
+    class TestedModule(Module):
+        def test_step(self, batch: list[Tensor]) -> None:
+            self.model(batch[0])
+
+    callback = _callback()
+    trainer, _ = _fit(tmp_path, callback, 5)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    _trainer(tmp_path, callback, 5).test(TestedModule(), _loader(), ckpt_path=tmp_path / "run.ckpt", verbose=False)
+    _, again = _fit(tmp_path, callback, 5)
+    assert again.losses == _fit(tmp_path, _callback(), 5)[1].losses
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_find")
+def test_a_learning_rate_is_searched_and_companions_start_afresh_after_it(tmp_path: Path) -> None:
+    class Searched(Module):
+        lr = 1e-2
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+    torch.manual_seed(0)
+    callback, module = _callback(), Searched()
+    trainer = _trainer(tmp_path, callback, 5)
+    found = Tuner(trainer).lr_find(module, _loader(), num_training=4, update_attr=False)
+    assert found is not None
+    module.losses.clear()
+    trainer.fit(module, _loader())
+    assert callback.attachment.companions.step_count == trainer.global_step == 5
+    assert module.losses == _fit(tmp_path, _callback(), 5)[1].losses

@@ -33,17 +33,18 @@ _INTRODUCTION = (
     "of the same studio; `new background` the same objects, cut out by a flood fill from the border and put before "
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
     "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
-    "thirds of a folder of photographs, the other third is tested before; `proposal` is the library's default, which "
-    "sees none, as `advbg train` trains it; `proposal + photographs` has half of each. Masks "
+    "thirds of a folder of photographs, the other third is tested before; `proposal` sees none "
+    "and is trained as by `advbg train`, with the `clutter` that each table names; `proposal + photographs` has half "
+    "of each. Masks "
     "are learned without silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained "
     "models, for every row; plain tuning is what most trainers do. Accuracy in percent, of the last epoch; mean ± "
-    "standard deviation over seeds. Seconds are what the trainings took, one after the other, on a machine that was "
-    "not always equally fast: [what steps cost](../cost/index.md) was measured side by side.\n"
+    "standard deviation over seeds. The rows were trained on days of different speed: [what steps "
+    "cost](../cost/index.md) was measured side by side.\n"
 )
 
 
 def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and cells of the table: accuracy in each column, the masks' IoU, seconds, how many seeds.
+    """Head and cells of the table: accuracy in each column, the masks' IoU, how many seeds.
 
     Args:
         results: what `results.json` holds.
@@ -54,19 +55,20 @@ def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str
         measured = [seed[row] for seed in seeds if row in seed]
         cells = [spread(each["accuracy"][name] for each in measured) for name in names]
         masks = [each["mask"]["iou"] for each in measured if "mask" in each]
-        seconds = f"{statistics.mean(each['seconds'] for each in measured):.0f}"
-        rows.append((row, *cells, spread(masks, 2) if masks else "", seconds, str(len(measured))))
-    return ("", *names, "mask IoU", "seconds", "seeds"), rows
+        rows.append((row, *cells, spread(masks, 2) if masks else "", str(len(measured))))
+    return ("", *names, "mask IoU", "seeds"), rows
 
 
 def rich_table(results: dict[str, Any]) -> Table:
-    """The table for a terminal."""
+    """The table for a terminal, with the seconds of this machine."""
     head, rows = table_rows(results)
+    seeds = results["seeds"].values()
     table = Table(title=results["settings"]["study"], box=SIMPLE, padding=0)
-    for index, name in enumerate(head):
+    for index, name in enumerate((*head, "seconds")):
         table.add_column(name, justify="right" if index else "left", no_wrap=index > 0)
     for row in rows:
-        table.add_row(*row)
+        seconds = statistics.mean(seed[row[0]]["seconds"] for seed in seeds if row[0] in seed)
+        table.add_row(*row, f"{seconds:.0f}")
     return table
 
 
@@ -122,10 +124,7 @@ def write_page(published: Path) -> Path:
 
 
 def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ...]]:
-    """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently.
-
-    Without its seconds, which may be another machine's.
-    """
+    """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently."""
     file = folder.parent / f"{folder.name}-{PLAIN}" / RESULTS
     if not file.is_file():
         return []
@@ -134,7 +133,7 @@ def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ..
     if plain["images"] != results["images"] or plain["settings"] != alike:
         return []
     name = f"*{BASELINE}, {_TUNINGS[PLAIN]} at {plain['settings']['learning_rate']:g}*"
-    return [(name, *cells[:-2], "", cells[-1]) for row, *cells in table_rows(plain)[1] if row == BASELINE]
+    return [(name, *cells) for row, *cells in table_rows(plain)[1] if row == BASELINE]
 
 
 def _section(results: dict[str, Any], folder: Path) -> str:

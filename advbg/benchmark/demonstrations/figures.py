@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from advbg.benchmark.demonstrations.protocol import finished_seeds
 from advbg.benchmark.figures import METHOD_COLORS, save_figure
 
 _BAR_WIDTH = 0.38
@@ -33,7 +34,7 @@ def draw_scores(results: dict[str, Any], path: Path) -> None:
                     np.mean([(row[method]["changed"] | {"own": row[method]["clean"]})[name] for name in names])
                     for names in kinds.values()
                 ]
-                for row in results["seeds"].values()
+                for row in finished_seeds(results).values()
             ]
         )
         axes.bar(
@@ -101,7 +102,7 @@ def draw_angles(
 def _kinds(results: dict[str, Any]) -> dict[str, list[str]]:
     """Names of backgrounds under what is drawn of them: made ones, such as `text-3`, by their kind."""
     kinds = {"own": ["own"]}
-    for name in next(iter(results["seeds"].values()))["baseline"]["changed"]:
+    for name in next(iter(finished_seeds(results).values()))["baseline"]["changed"]:
         kinds.setdefault(name.split("-")[0], []).append(name)
     return kinds
 

@@ -59,3 +59,8 @@ class Demonstration(Protocol):
             path: of the PNG.
         """
         ...
+
+
+def finished_seeds(results: dict[str, Any]) -> dict[str, Any]:
+    """The seeds that have both rows: a run that was stopped and goes on with fewer seeds may leave one with one."""
+    return {seed: rows for seed, rows in results["seeds"].items() if all(method in rows for method in METHODS)}

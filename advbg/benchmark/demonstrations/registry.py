@@ -46,7 +46,12 @@ def make_demonstration(
     from advbg.benchmark.demonstrations.regression import Regression
     from advbg.benchmark.demonstrations.segmentation import Segmentation
     from advbg.benchmark.demonstrations.supervised import Recipe
+    from advbg.benchmark.held_out import OBJECTS
 
     recipe = Recipe(epochs or _EPOCHS[task], _BATCH_SIZE if batch_size is None else batch_size, bfloat16)
     images = load_dataset(dataset, data_dir=data_dir, train_size=train_size, seed=0)
+    if len(images.train_images) < OBJECTS:
+        raise ValueError(
+            f"`train_size` (={train_size}) must be {OBJECTS} or more: some backgrounds are made of training images"
+        )
     return (Segmentation if task == "segmentation" else Regression)(images, recipe)

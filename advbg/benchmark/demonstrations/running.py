@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from advbg.benchmark.demonstrations.figures import draw_scores
-from advbg.benchmark.demonstrations.protocol import METHODS, Demonstration
+from advbg.benchmark.demonstrations.protocol import METHODS, Demonstration, finished_seeds
 from advbg.benchmark.demonstrations.tables import markdown_table
 from advbg.benchmark.environment import environment
 from advbg.benchmark.files import write_json, write_text
@@ -78,7 +78,7 @@ def run_demonstration(
 
 
 def summarise(results: dict[str, Any]) -> dict[str, Any]:
-    """Means and standard deviations over seeds, and what of the clean score is kept before other backgrounds.
+    """Means and standard deviations over finished seeds, and what of the clean score is kept before other backgrounds.
 
     Args:
         results: of all seeds, as `results.json` holds them.
@@ -89,7 +89,7 @@ def summarise(results: dict[str, Any]) -> dict[str, Any]:
     """
     summary = {}
     for method in METHODS:
-        rows = [row[method] for row in results["seeds"].values() if method in row]
+        rows = [row[method] for row in finished_seeds(results).values()]
         clean = [row["clean"] for row in rows]
         changed = [statistics.fmean(row["changed"].values()) for row in rows]
         ratio = [after / before if before else 0.0 for after, before in zip(changed, clean, strict=True)]

@@ -5,6 +5,8 @@ from typing import Any
 from rich.box import SIMPLE
 from rich.table import Table
 
+from advbg.benchmark.demonstrations.protocol import finished_seeds
+
 _HEADER = ("row", "own background", "other backgrounds", "other / own", "seconds")
 
 
@@ -41,7 +43,7 @@ def rich_table(results: dict[str, Any]) -> Table:
 
 def caption(results: dict[str, Any]) -> str:
     """What the table measures, on what, over how many seeds."""
-    seeds = len(results["seeds"])
+    seeds = len(finished_seeds(results))
     dataset = results["settings"].get("dataset")
     return (
         f"{results['task'].capitalize()}{f' on {dataset}' if dataset else ''}: {results['measure']}, "

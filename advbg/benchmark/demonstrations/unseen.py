@@ -4,10 +4,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from advbg.benchmark.datasets import ImageDataset
-from advbg.benchmark.held_out import make_held_out
+from advbg.benchmark.held_out import OBJECTS, make_held_out
 from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS
-
-_PASTED_OBJECTS = 40
 
 
 def unseen_backgrounds(dataset: ImageDataset) -> dict[str, Float[Tensor, "height width"]]:
@@ -18,4 +16,4 @@ def unseen_backgrounds(dataset: ImageDataset) -> dict[str, Float[Tensor, "height
     """
     size = dataset.test_images.shape[-1]
     paper = {name: draw(size) for name, draw in PAPER_BACKGROUNDS.items()}
-    return paper | make_held_out(dataset.train_images[:_PASTED_OBJECTS]).report
+    return paper | make_held_out(dataset.train_images[:OBJECTS]).report
