@@ -210,6 +210,9 @@ def test_means_and_deviations_are_over_seeds() -> None:
         (["--task", "regression", "--epochs", "0,0,0"], "`epochs` (=(0, 0, 0)) must be three whole numbers"),
         (["--task", "segmentation", "--precision", "float8"], "`precision` (='float8') must be one of"),
         (["--task", "segmentation", "--train-size", "0"], "`train_size` (=0) must be from 1"),
+        (["--task", "regression", "--epochs", "1,0,1"], "must leave 1 or more to the masks"),
+        (["--task", "regression", "--train-size", "39"], "`train_size` (=39) must be 40 or more"),
+        (["--task", "segmentation", "--train-size", "39"], "`train_size` (=39) must be 40 or more"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line_before_anything_is_written(
@@ -246,27 +249,6 @@ def test_the_page_shows_what_the_documentation_has(tmp_path: Path) -> None:
     copied = shutil.copytree(published / "tasks", tmp_path / "results" / "tasks")
     before = (copied / "index.md").read_text()
     assert write_page(tmp_path / "results").read_text() == before
-
-
-@pytest.mark.parametrize(
-    ("task", "arguments", "message"),
-    [
-        ("regression", ["--epochs", "1,0,1"], "must leave 1 or more to the masks"),
-        ("regression", ["--train-size", "39"], "`train_size` (=39) must be 40 or more"),
-        ("segmentation", ["--train-size", "39"], "`train_size` (=39) must be 40 or more"),
-    ],
-)
-def test_what_would_fail_after_a_training_is_refused_before_it(
-    task: str,
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    assert _run(monkeypatch, "reproduce", "--task", task, *_TINY, *arguments, "--output", tmp_path / "run") == 2
-    assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
 
 
 def test_a_seed_that_was_stopped_between_its_rows_is_left_out_until_it_has_both(

@@ -170,7 +170,6 @@ def test_arms_that_ask_the_model_do_so_in_the_precision_of_the_training(name, di
         return model
 
     monkeypatch.setattr(study, "PaperClassifier", make_watched)
-    monkeypatch.setattr("advbg.backgrounds.population.LIFETIME", 2)
     settings = replace(SETTINGS, arms=(name,), bfloat16=True)
     _, steps = study._steps(ARMS[name], settings, digits, start_file, 6)
     assert len(list(steps)) == 6
