@@ -12,15 +12,16 @@ from advbg.masks import binarize
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), height=st.integers(8, 40), width=st.integers(8, 40))
-def test_otsu_agrees_with_scikit_image_but_for_values_at_the_threshold(seed: int, height: int, width: int) -> None:
+def test_otsu_agrees_with_scikit_image_but_for_values_in_the_bin_of_the_threshold(seed: int, height: int, width: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     objects = torch.rand(3, 1, height, width, generator=generator) > 0.7
     noise = 0.1 * torch.randn(3, 1, height, width, generator=generator)
     mask = (objects * 0.6 + 0.2 + noise).clamp(0, 1)
-    ours = binarize(mask, "otsu").bool()
-    theirs = torch.from_numpy(np.stack([one > threshold_otsu(one) for one in mask.numpy()]))
-    # The two libraries report another edge of the same histogram bin.
-    assert (ours != theirs).float().mean() <= 0.02
+    for soft, hard in zip(mask.numpy(), binarize(mask, "otsu").bool().numpy(), strict=True):
+        # The two libraries report other places in the same of 256 histogram bins.
+        bin_width = (soft.max() - soft.min()) / 256
+        apart = hard != (soft > threshold_otsu(soft))
+        assert (np.abs(soft - threshold_otsu(soft))[apart] <= bin_width).all()
 
 
 @pytest.mark.parametrize(("value", "kept"), [(0.2, 0.0), (0.8, 1.0)])
