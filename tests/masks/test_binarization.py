@@ -12,7 +12,9 @@ from advbg.masks import binarize
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), height=st.integers(8, 40), width=st.integers(8, 40))
-def test_otsu_agrees_with_scikit_image_but_for_values_in_the_bin_of_the_threshold(seed: int, height: int, width: int) -> None:
+def test_otsu_agrees_with_scikit_image_but_for_values_in_the_bin_of_the_threshold(
+    seed: int, height: int, width: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     objects = torch.rand(3, 1, height, width, generator=generator) > 0.7
     noise = 0.1 * torch.randn(3, 1, height, width, generator=generator)
