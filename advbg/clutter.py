@@ -7,8 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-# Sides of the pieces, in sides of the image: from a detail of an object to nearly all of it.
-_SMALLEST, _LARGEST = 1 / 6, 0.7
+from advbg.backgrounds.pieces import show_pieces
+
+# Sides of the pieces, in sides of the image: from a blurred detail of an object to all of it, sharp and several times.
+_SMALLEST, _LARGEST = 1 / 6, 1.4
 
 # Where a piece is cut out is drawn on a grid of so many cells a side.
 _CELLS = 16
@@ -21,7 +23,7 @@ def add_clutter(
     share: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch channel height width"]:
-    """Replace some of the backgrounds by enlarged pieces of other images' objects.
+    """Replace some of the backgrounds by pieces of other images' objects.
 
     They have the textures, edges and colours of photographs, and what tells other classes: the hardest of what a
     background can show (the "mixed random" of Xiao et al., *Noise or signal*, ICLR 2021), without any file.
@@ -45,27 +47,19 @@ def add_clutter(
         return backgrounds
     step = torch.randint(min(1, count - 1), max(1, count), (replaced,), generator=generator, device=device)
     others = (chosen + step) % count
-    pieces = _enlarged_pieces(pixels[others].detach(), mask[others].detach(), generator)
+    pieces = _pieces(pixels[others].detach(), mask[others].detach(), generator)
     return backgrounds.index_copy(0, chosen, pieces.to(backgrounds))
 
 
-def _enlarged_pieces(pixels: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Of each image a square about a point of its object, as large as the image, mirrored or not."""
+def _pieces(pixels: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Of each image a square about a point of its object, as large as the image."""
     count, device = len(pixels), pixels.device
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand((count, *shape), generator=generator, device=device)
-
-    side = _SMALLEST * (_LARGEST / _SMALLEST) ** draw(1)
+    side = _SMALLEST * (_LARGEST / _SMALLEST) ** torch.rand(count, generator=generator, device=device)
     # A little everywhere, for images whose mask is empty.
     covered = F.interpolate(mask.float(), size=(_CELLS, _CELLS), mode="area").flatten(1) + 1e-6
     cell = torch.multinomial(covered, 1, generator=generator)
-    down, across = ((2 * (part + draw(1)) / _CELLS - 1) for part in (cell // _CELLS, cell % _CELLS))
-    mirrored = torch.where(draw(1) < 0.5, -side, side)
+    place = torch.cat([cell % _CELLS, cell // _CELLS], dim=1)
+    centre = 2 * (place + torch.rand((count, 2), generator=generator, device=device)) / _CELLS - 1
     height, width = pixels.shape[-2:]
-    rows, columns = ((2 * torch.arange(length, device=device) + 1) / length - 1 for length in (height, width))
-    places = torch.broadcast_tensors((across + mirrored * columns)[:, None, :], (down + side * rows)[:, :, None])
-    grid = torch.stack(places, dim=-1)
-    pieces = F.grid_sample(pixels.float(), grid, padding_mode="reflection", align_corners=False)
     # Where normalised images came from, rounding leaves a pixel just outside.
-    return pieces.clamp(0, 1)
+    return show_pieces(pixels.float(), centre, side, (height, width), generator).clamp(0, 1)

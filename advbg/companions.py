@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, sample_for
 from advbg.clutter import add_clutter
-from advbg.compositing import CompositeParameters, composite_with, draw_parameters, widen
+from advbg.compositing import CompositeParameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import learn_alike, rank
 from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import check_learned, learn_masks, make_masks
-from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
+from advbg.masks.resolution import enlarge, reduced_size
 from advbg.max_step import reverse_gradient
 from advbg.observation import Observation
 from advbg.optimization import begin_batch, descend, evaluating, forget, keeping_dtype, make_optimizer, place
@@ -168,12 +168,7 @@ class Companions(nn.Module):
         full = mask if mask is not None else binarize(self.soft_mask(images), self.options.binarization)
         if params is None:
             return enlarge(full, images.shape[-2:])
-        small = reduce_to_mask_size(full)
-        wide = enlarge(widen(small, params.halo, self._largest_halo(images)), images.shape[-2:])
-        if small is full:
-            return wide
-        # A given mask of a large image keeps its own edges where it is not widened.
-        return torch.where((params.halo > 0)[:, None, None, None], torch.maximum(wide, full), full)
+        return cut_out(params, full, images.shape[-2:], self._largest_halo(images))
 
     def step(self) -> None:
         """Step the companions after a step of the model's optimiser; `attach` calls it."""

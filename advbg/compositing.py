@@ -8,8 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from advbg.appearance import draw_lighting, draw_placement, found, move_objects, relight
+from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
+
+# Of the masks that are enlarged to their images.
+_HARD_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class CompositeParameters:
         halo: by how many pixels of the mask each mask is widened before compositing.
         placement: size and place of each object, as `move_objects` takes them; None where all stay where they are.
         lighting: of each composite, as `relight` takes it; None where all stay in their light.
+        hard: which masks get hard edges when they are enlarged; None where none does: all that are made at the images'
+            size, or have no halo.
     """
 
     backgrounds: Float[Tensor, "batch channel height width"]
@@ -31,6 +37,7 @@ class CompositeParameters:
     halo: Int[Tensor, "batch"]
     placement: Float[Tensor, "batch 3"] | None = None
     lighting: Float[Tensor, "batch light"] | None = None
+    hard: Bool[Tensor, "batch"] | None = None
 
     def __getitem__(self, indices: slice | Tensor | list[int]) -> "CompositeParameters":
         draws = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -60,7 +67,9 @@ def draw_parameters(
     halo = torch.randint(largest_halo + 1, (count,), generator=generator, device=device)
     placement = draw_placement(composited, options.placement, generator) if options.placement else None
     lighting = draw_lighting(composited, channels, options.lighting, generator) if options.lighting else None
-    return CompositeParameters(backgrounds, composited, halo, placement, lighting)
+    enlarged = reduced_size(backgrounds) != backgrounds.shape[-2:]
+    hard = torch.rand(count, generator=generator, device=device) < _HARD_SHARE if options.halo and enlarged else None
+    return CompositeParameters(backgrounds, composited, halo, placement, lighting, hard)
 
 
 def widen(
@@ -85,6 +94,31 @@ def widen(
         mask = F.max_pool2d(mask, 3, stride=1, padding=1)
         widened = torch.where((halo >= radius)[:, None, None, None], mask, widened)
     return widened
+
+
+def cut_out(
+    params: CompositeParameters, mask: Float[Tensor, "batch 1 rows columns"], size: torch.Size, largest_halo: int
+) -> Float[Tensor, "batch 1 height width"]:
+    """Make the masks that objects are cut out by: widened by their halos, at the images' size.
+
+    Enlarging makes all edges soft; some of them become hard again, since what a model is tested on has both.
+
+    Args:
+        params: what was drawn for these images.
+        mask: foreground in [0, 1], at the images' size or as small as masks are made.
+        size: height and width of the images.
+        largest_halo: the largest value in `params.halo`.
+
+    Returns:
+        Masks in [0, 1]. A given mask of large images keeps its own edges where it is not widened.
+    """
+    small = reduce_to_mask_size(mask)
+    wide = enlarge(widen(small, params.halo, largest_halo), size)
+    if params.hard is not None:
+        wide = torch.where(params.hard[:, None, None, None], (wide > 0.5).to(wide.dtype), wide)
+    if small is mask:
+        return wide
+    return torch.where((params.halo > 0)[:, None, None, None], torch.maximum(wide, mask), mask)
 
 
 def composite(

@@ -33,8 +33,9 @@ class AdversarialBackground(nn.Module):
         std: likewise.
         schedule: optimiser steps of the classifier and the mask phase.
         clean_share: share of each batch that keeps its own background in the adversarial phase, in [0, 1].
-        mask_generator: `unet`, `paper`, `nonzero` (every pixel above 0) or a module from pixels in [0, 1] to masks in
-            [0, 1] of shape (batch, 1, height, width). One without parameters has no mask phase.
+        mask_generator: `unet`, `studio` (one that also sees how far pixels are from the colour of the image's border),
+            `paper`, `nonzero` (every pixel above 0) or a module from pixels in [0, 1] to masks in [0, 1] of shape
+            (batch, 1, height, width). One without parameters has no mask phase.
         mask_objective: `SufficiencyNecessity()` by default, `PaperObjective()`, or another `MaskObjective`.
         binarization: `otsu`, `0.5`, `quantile` or `none`.
         halo: masks are widened by a random margin of up to this share of the shorter side, in [0, 1], so that the
@@ -46,7 +47,7 @@ class AdversarialBackground(nn.Module):
             For `classification` only, since other tasks' targets may tell places.
         lighting: how far the light of composites goes, in [0, 2]: in half of them gamma, contrast and brightness
             change by factors of up to e to its power, and brightness a little more in each channel.
-        clutter: share of the backgrounds, in [0, 1], that are enlarged pieces of other images' objects instead of the
+        clutter: share of the backgrounds, in [0, 1], that are pieces of other images' objects instead of the
             source's: what photographs have, without photographs. For `classification` only.
         seed: of the companions' own random stream; the global one is never touched.
 

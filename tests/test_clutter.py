@@ -69,18 +69,19 @@ def test_pieces_are_of_objects_and_not_of_what_surrounds_them() -> None:
     assert pieces.mean() > 0.3
 
 
-def test_a_piece_is_an_enlarged_square_of_the_image() -> None:
-    # Whose coordinates its two channels show: over a piece they are linear, except where the border reflects.
+def test_a_piece_is_a_square_of_the_image_from_a_sixth_to_more_than_all_of_it() -> None:
+    # Whose coordinates its two channels show: in the middle of a piece, where no border reflects, they are linear.
     rows, columns = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
-    pixels = torch.stack([rows, columns]).expand(40, -1, -1, -1)
-    mask = torch.zeros(40, 1, 64, 64)
+    pixels = torch.stack([rows, columns]).expand(200, -1, -1, -1)
+    mask = torch.zeros(200, 1, 64, 64)
     mask[..., 28:36, 28:36] = 1
     pieces = add_clutter(torch.zeros_like(pixels), pixels, mask, 1.0, _generator()).double().numpy()
-    down, across = pieces[:, 0, -1, 0] - pieces[:, 0, 0, 0], pieces[:, 1, 0, -1] - pieces[:, 1, 0, 0]
+    down = (pieces[:, 0, 40, 32] - pieces[:, 0, 24, 32]) * 63 / 16
+    across = (pieces[:, 1, 32, 40] - pieces[:, 1, 32, 24]) * 63 / 16
     np.testing.assert_allclose(np.abs(across), down, atol=2e-3)
-    assert 0.16 * 63 / 64 < down.min() < 0.25
-    assert 0.5 < down.max() < 0.71
-    assert 0.2 < (across < 0).mean() < 0.8
+    assert 0.16 < down.min() < 0.2
+    assert 1.2 < down.max() < 1.41
+    assert 0.4 < (across < 0).mean() < 0.6
     middle = pieces[:, :, 31:33, 31:33].mean(axis=(2, 3))
     assert (np.abs(middle - 0.5) < 0.08).all()
 

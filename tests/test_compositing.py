@@ -1,12 +1,17 @@
 """Objects before other backgrounds."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from advbg.compositing import CompositeParameters, composite, widen
+from advbg.compositing import CompositeParameters, composite, cut_out, draw_parameters, widen
+from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 
 
@@ -54,9 +59,57 @@ def test_each_mask_is_dilated_by_its_own_halo(seed: int, size: int) -> None:
         np.testing.assert_array_equal(after[0].numpy() > 0, binary_dilation(before[0].numpy() > 0, square))
 
 
+def _drawn(size: int, **options: float) -> CompositeParameters:
+    backgrounds = torch.rand(200, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return draw_parameters(backgrounds, Options(**options), 4, torch.Generator().manual_seed(1))
+
+
+def _disc() -> torch.Tensor:
+    rows, columns = torch.meshgrid(torch.arange(64) - 31.5, torch.arange(64) - 31.5, indexing="ij")
+    return (rows.square() + columns.square() < 200).float().expand(200, 1, 64, 64)
+
+
+def test_half_of_the_masks_that_are_enlarged_have_hard_edges_and_the_others_soft_ones() -> None:
+    params = _drawn(128)
+    masks = cut_out(params, _disc(), torch.Size((128, 128)), 4)
+    soft = ((masks > 0) & (masks < 1)).flatten(1).any(dim=1)
+    assert torch.equal(soft, ~params.hard)
+    assert 0.4 < soft.float().mean() < 0.6
+
+
+def test_hard_edges_lie_where_the_soft_ones_are_half_foreground() -> None:
+    params = _drawn(128)
+    hard, soft = (
+        cut_out(replace(params, hard=torch.full((200,), chosen)), _disc(), torch.Size((128, 128)), 4)
+        for chosen in (True, False)
+    )
+    assert torch.equal(hard, (soft > 0.5).float())
+
+
+@pytest.mark.parametrize(("size", "options"), [(64, {}), (128, {"halo": 0.0})])
+def test_masks_that_are_not_enlarged_or_have_no_halo_keep_their_edges(size: int, options: dict[str, float]) -> None:
+    params = _drawn(size, **options)
+    assert params.hard is None
+    untouched = replace(params, halo=torch.zeros_like(params.halo))
+    expected = F.interpolate(_disc(), size=(size, size), mode="bilinear")
+    assert torch.equal(cut_out(untouched, _disc(), torch.Size((size, size)), 4), expected)
+
+
+def test_a_given_mask_keeps_its_own_edges_where_it_is_not_widened() -> None:
+    params, given_mask = _drawn(128), torch.rand(200, 1, 128, 128)
+    masks = cut_out(params, given_mask, torch.Size((128, 128)), 4)
+    kept = params.halo == 0
+    assert torch.equal(masks[kept], given_mask[kept])
+    assert (masks[~kept] >= given_mask[~kept]).all()
+
+
 def test_parameters_are_taken_by_slice_list_and_tensor() -> None:
-    params = CompositeParameters(torch.rand(5, 1, 2, 2), torch.arange(5) > 2, torch.arange(5))
+    hard = torch.arange(5) > 3
+    params = CompositeParameters(torch.rand(5, 1, 2, 2), torch.arange(5) > 2, torch.arange(5), hard=hard)
     for indices in (slice(1, 3), [4, 0], torch.tensor([2])):
         part = params[indices]
         assert torch.equal(part.backgrounds, params.backgrounds[indices])
         assert torch.equal(part.halo, params.halo[indices])
+        assert part.hard is not None
+        assert torch.equal(part.hard, hard[indices])
+        assert part.placement is None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from advbg.backgrounds.pieces import fill
 from advbg.backgrounds.protocol import TrainableSource
 
 # (how often the noise is doubled in size, tiles a side, whether it is made of straight lines): from blobs to single
@@ -154,7 +155,7 @@ class GeneratorPopulation(TrainableSource):
     ) -> Float[Tensor, "count channel height width"]:
         """Make backgrounds in [0, 1], shared out evenly over the members.
 
-        Images over 64 pixels a side get backgrounds made at up to 64 and enlarged.
+        Images over 64 pixels a side get backgrounds made at up to 64 and enlarged, more or less.
         """
         _, height, width = shape
         shrink = max(1.0, max(height, width) / _LARGEST_SIDE)
@@ -170,7 +171,7 @@ class GeneratorPopulation(TrainableSource):
             ]
         # Shuffled, so that images beside each other, as in class-sorted batches, do not share a kind of background.
         backgrounds = torch.cat(made)[torch.randperm(count, generator=generator, device=generator.device)]
-        return backgrounds if shrink == 1 else F.interpolate(backgrounds, size=(height, width), mode="bilinear")
+        return backgrounds if shrink == 1 else fill(backgrounds, (height, width), generator)
 
     def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
         """Draw the members anew that do not climb, and those whose time has come."""

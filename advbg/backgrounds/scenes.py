@@ -4,9 +4,10 @@ import math
 
 import kornia
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from advbg.backgrounds.pieces import fill
 
 _LARGEST_SIDE = 64
 _LEAVES = 48
@@ -29,7 +30,7 @@ class Scenes:
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
-        """Make scenes in [0, 1], at up to 64 pixels a side and enlarged."""
+        """Make scenes in [0, 1], at up to 64 pixels a side and enlarged, more or less."""
         channels, height, width = shape
         shrink = max(1.0, max(height, width) / _LARGEST_SIDE)
         rows, columns = math.ceil(height / shrink), math.ceil(width / shrink)
@@ -42,7 +43,7 @@ class Scenes:
         )
         scenes = _out_of_focus(scenes, generator)
         scenes = scenes[torch.randperm(count, generator=generator, device=generator.device)]
-        return scenes if shrink == 1 else F.interpolate(scenes, size=(height, width), mode="bilinear")
+        return scenes if shrink == 1 else fill(scenes, (height, width), generator)
 
 
 def _clouds(count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:

@@ -78,7 +78,7 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.clutter,
         metavar="SHARE",
-        help="share of the backgrounds that are enlarged pieces of other images' objects (default: %(default)s)",
+        help="share of the backgrounds that are pieces of other images' objects (default: %(default)s)",
     )
     group.add_argument(
         "--advbg-seed",

@@ -8,10 +8,10 @@ from advbg.hooks import factories, left_out
 from advbg.masks.binarization import Binarization, binarize
 from advbg.masks.given import check_mask, nonzero_mask
 from advbg.masks.objectives import MaskObjective, PaperObjective, SufficiencyNecessity
-from advbg.masks.unet import PaperUNet, UNet
+from advbg.masks.unet import PaperUNet, StudioUNet, UNet
 
 # Named mask generators.
-MASK_GENERATOR_NAMES = ("unet", "paper", "nonzero")
+MASK_GENERATOR_NAMES = ("unet", "studio", "paper", "nonzero")
 
 
 def make_mask_generator(
@@ -31,6 +31,8 @@ def make_mask_generator(
     check_mask_generator(choice)
     if choice == "unet":
         return UNet.for_size(*shape)
+    if choice == "studio":
+        return StudioUNet.for_size(*shape)
     if choice == "paper":
         return PaperUNet.for_size(*shape)
     if choice == "nonzero":
@@ -75,6 +77,7 @@ __all__ = [
     "MaskObjective",
     "PaperObjective",
     "PaperUNet",
+    "StudioUNet",
     "SufficiencyNecessity",
     "UNet",
     "binarize",

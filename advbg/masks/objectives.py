@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from advbg.masks.studio import studio_color
+
 Model = Callable[[Tensor], Any]
 
 # From outputs, what was expected, something else and the number of images to a scalar.
@@ -114,14 +116,6 @@ class PaperObjective:
             loss = relative_distance(output_tensors(outputs, len(images)), expected, zeros)
         hinge = F.relu(mask.mean(dim=(1, 2, 3)) - self.area).mean()
         return loss + hinge + self.smoothness * mean_total_variation(mask)
-
-
-def studio_color(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel 1 1"]:
-    """The median of the outermost pixels of each image and channel."""
-    top_and_bottom = images[:, :, [0, -1], :].flatten(2)
-    left_and_right = images[:, :, 1:-1, [0, -1]].flatten(2)
-    frame = torch.cat([top_and_bottom, left_and_right], dim=2).float()
-    return frame.median(dim=2).values[:, :, None, None].to(images.dtype)
 
 
 def mean_total_variation(mask: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, ""]:

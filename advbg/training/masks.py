@@ -13,17 +13,18 @@ from torch import Tensor
 
 from advbg.companions import Companions
 from advbg.masks import MaskObjective, SufficiencyNecessity, UNet, binarize
-from advbg.masks.objectives import Model, output_distance, studio_color
+from advbg.masks.objectives import Model, output_distance
 from advbg.masks.resolution import reduce_to_mask_size
+from advbg.masks.studio import studio_difference
 
 # In pixels, of the longer side: that of the masks themselves.
 _LARGEST_SIDE = 64
 
-_FIRST_STEPS = 80
+_FIRST_STEPS = 160
 _FIRST_BATCH = 32
 
-# The library's 1e-3 would leave what the first guess has taught.
-_LEARNING_RATE = 3e-4
+# Of the first guess, and of the mask phase, where the library's 1e-3 would leave what it has taught.
+_FIRST_LEARNING_RATE, _LEARNING_RATE = 3e-3, 3e-4
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class GuidedObjective:
     """
 
     objective: MaskObjective = field(default_factory=lambda: SufficiencyNecessity(distance=output_distance))
-    guess_weight: float = 1.0
+    guess_weight: float = 3.0
 
     def __call__(
         self,
@@ -66,8 +67,8 @@ def plainness(guess: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "ba
 
 
 def quick_masks(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of `AdversarialBackground` with the objective above, where they name no other."""
-    return {"mask_objective": GuidedObjective(), **options}
+    """Options of `AdversarialBackground` that learn masks in few steps, where they name no others."""
+    return {"mask_generator": "studio", "mask_objective": GuidedObjective(), **options}
 
 
 def guess_silhouettes(
@@ -81,15 +82,13 @@ def guess_silhouettes(
     Returns:
         Zeros and ones. A guess: it is good before plain backgrounds, and poor before others.
     """
-    # Square roots, since shades that are close to the background's belong to the object as well.
-    difference = (pixels - studio_color(pixels)).abs().amax(dim=1, keepdim=True).sqrt()
-    binary = binarize(difference / difference.amax(dim=(2, 3), keepdim=True).clamp_min(1e-6), "otsu").cpu().numpy()
+    binary = binarize(studio_difference(pixels), "otsu").cpu().numpy()
     filled = np.stack([np.asarray(ndimage.binary_fill_holes(image[0] > 0.5), dtype=np.float32) for image in binary])
     return torch.from_numpy(filled)[:, None].to(pixels)
 
 
 def teach_first_guess(companions: Companions, images: UInt8[Tensor, "count channel height width"], seed: int) -> None:
-    """Teach the default mask generator silhouettes guessed from colours, before the model has a say in the mask phase.
+    """Teach one of the library's U-Nets silhouettes guessed from colours, before the model has a say in its masks.
 
     From random weights, masks take hundreds of steps of the mask phase, which a fine-tuning has not got. Other mask
     generators than the library's `UNet` are left as they are.
@@ -106,7 +105,7 @@ def teach_first_guess(companions: Companions, images: UInt8[Tensor, "count chann
     if not isinstance(unet, UNet) or companions.mask_optimizer is None:
         return
     # One of its own, so that the mask phase begins with a fresh one.
-    optimizer = torch.optim.Adam(unet.parameters(), lr=unet.learning_rate, fused=True)
+    optimizer = torch.optim.Adam(unet.parameters(), lr=_FIRST_LEARNING_RATE, fused=True)
     for _ in range(_FIRST_STEPS):
         chosen = torch.randint(len(images), (min(_FIRST_BATCH, len(images)),), generator=generator)
         pixels = reduce_to_mask_size(images[chosen].to(device) / 255)

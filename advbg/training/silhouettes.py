@@ -6,7 +6,7 @@ from jaxtyping import Bool, UInt8
 from scipy import ndimage
 from torch import Tensor
 
-from advbg.masks.objectives import studio_color
+from advbg.masks.studio import studio_color
 
 # How far from the studio's colour a pixel still is background, in each channel.
 _TOLERANCE = 15

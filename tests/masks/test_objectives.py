@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbg import AdversarialBackground, PaperObjective, Schedule, SufficiencyNecessity
-from advbg.masks.objectives import mean_total_variation, output_tensors, relative_distance, studio_color
+from advbg.masks.objectives import mean_total_variation, output_tensors, relative_distance
+from advbg.masks.studio import studio_color
 
 
 def _scene(count: int = 6, studio: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:

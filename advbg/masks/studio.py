@@ -1,0 +1,34 @@
+"""The studio's colour, and how far pixels are from it: what a plain background gives away."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# A flat image differs from its border nowhere.
+_FLAT = 1e-6
+
+
+def studio_color(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel 1 1"]:
+    """The median of the outermost pixels of each image and channel.
+
+    Args:
+        images: pixels, or normalised.
+    """
+    top_and_bottom = images[:, :, [0, -1], :].flatten(2)
+    left_and_right = images[:, :, 1:-1, [0, -1]].flatten(2)
+    frame = torch.cat([top_and_bottom, left_and_right], dim=2).float()
+    return frame.median(dim=2).values[:, :, None, None].to(images.dtype)
+
+
+def studio_difference(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:
+    """How far each pixel is from the colour of its image's border, in units of the farthest.
+
+    Args:
+        images: pixels, or normalised.
+
+    Returns:
+        The square root of the largest channel's difference, since shades that are close to the background's belong to
+        the object as well; in [0, 1], and 0 everywhere for a flat image.
+    """
+    difference = (images - studio_color(images)).abs().amax(dim=1, keepdim=True).sqrt()
+    return difference / difference.amax(dim=(2, 3), keepdim=True).clamp_min(_FLAT)

@@ -1,0 +1,80 @@
+"""Pieces of images as backgrounds."""
+
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advbg.backgrounds.pieces import fill, show_pieces
+
+
+def _seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _shown(side: float, centre: float = 0.0, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.rand(12, 3, 32, 32, generator=_seeded(seed))
+    pieces = show_pieces(images, torch.full((12, 2), centre), torch.full((12,), side), (32, 32), _seeded())
+    return images, pieces
+
+
+def test_a_piece_as_large_as_the_image_is_the_image_or_its_mirror_image() -> None:
+    images, pieces = _shown(1.0)
+    as_it_is, mirrored = (
+        (pieces - expected).abs().amax(dim=(1, 2, 3)) < 1e-5 for expected in (images, images.flip(-1))
+    )
+    assert (as_it_is ^ mirrored).all()
+    assert 0 < as_it_is.sum() < 12
+
+
+def test_a_piece_of_half_the_side_is_the_enlarged_middle() -> None:
+    images, pieces = _shown(0.5)
+    middle = F.interpolate(images, scale_factor=2, mode="bilinear")[..., 16:48, 16:48]
+    for piece, expected in zip(pieces, middle, strict=True):
+        assert min((piece - shown).abs().max() for shown in (expected, expected.flip(-1))) < 1e-5
+
+
+def test_about_a_piece_larger_than_the_image_lie_mirrored_copies() -> None:
+    _, pieces = _shown(2.0)
+    # The image's own border lies at a quarter and at three quarters of the piece.
+    torch.testing.assert_close(pieces[..., 24:], pieces[..., 16:24].flip(-1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(pieces[..., :8, :], pieces[..., 8:16, :].flip(-2), rtol=0, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    count=st.integers(1, 5),
+    channels=st.sampled_from([1, 3, 4]),
+    rows=st.integers(2, 20),
+    columns=st.integers(2, 20),
+    times=st.floats(1, 8),
+    seed=st.integers(0, 2**31),
+)
+def test_filled_backgrounds_have_the_size_asked_for_and_stay_pixels(
+    count: int, channels: int, rows: int, columns: int, times: float, seed: int
+) -> None:
+    small = torch.rand(count, channels, rows, columns, generator=_seeded(seed))
+    size = round(rows * times), round(columns * times)
+    filled = fill(small, size, _seeded(seed))
+    assert filled.shape == (count, channels, *size)
+    assert filled.isfinite().all()
+    assert small.min() - 1e-5 <= filled.min() <= filled.max() <= small.max() + 1e-5
+    assert torch.equal(filled, fill(small, size, _seeded(seed)))
+
+
+def test_filled_backgrounds_are_from_pixel_for_pixel_to_enlarged_to_the_whole() -> None:
+    small = torch.rand(300, 1, 64, 64, generator=_seeded())
+    steps = (fill(small, (256, 256), _seeded()).diff(dim=-1)).abs().mean(dim=(1, 2, 3))
+    own = small.diff(dim=-1).abs().mean()
+    whole = F.interpolate(small, size=(256, 256), mode="bilinear").diff(dim=-1).abs().mean()
+    # Between pixels, bilinear sampling softens white noise: by 4 / 9 at most.
+    assert 0.5 * own < steps.max() < 1.1 * own
+    assert 0.8 * whole < steps.min() < 1.2 * whole
+    assert 0.15 < (steps < (own * whole).sqrt()).float().mean() < 0.85
+
+
+def test_backgrounds_are_filled_with_their_gradient() -> None:
+    small = torch.rand(4, 3, 8, 8, generator=_seeded()).requires_grad_()
+    fill(small, (16, 16), _seeded()).sum().backward()
+    assert small.grad is not None
+    assert (small.grad.flatten(1).abs().sum(dim=1) > 0).all()
