@@ -19,7 +19,7 @@ from advbg.batch_norm import hold_statistics
 from advbg.benchmark.training import Progress
 from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
-from advbg.training.gentle import fit_classifier, go_half_way, half_way
+from advbg.training.gentle import fit_classifier, interpolate_weights, interpolated
 from advbg.training.masks import quick_masks, teach_first_guess
 from advbg.training.settings import GENTLE, FitSettings
 from advbg.training.state import FitState
@@ -134,8 +134,8 @@ def fit(
         after_epoch: called after every epoch.
 
     Returns:
-        The same model, trained. After a gentle training it is half way between its first weights and the trained ones,
-        as it is when an epoch is rated.
+        The same model, trained. After a gentle training its weights have gone a quarter of the way back to the first
+        ones, as they have when an epoch is rated.
 
     Raises:
         DamagedStateError: where `state_file` is damaged or of another training.
@@ -176,7 +176,7 @@ def fit(
         if attachment is not None:
             attachment.remove()
     if fitted.first_weights:
-        go_half_way(model, fitted.first_weights)
+        interpolate_weights(model, fitted.first_weights)
     return fitted
 
 
@@ -205,7 +205,7 @@ class _Loop:
             self.report(Progress(settings.method, phase, step, self.total_steps, losses[-1], mask_loss))
         for phase, seconds in phases.items():
             fitted.phase_seconds[phase] = fitted.phase_seconds.get(phase, 0.0) + seconds
-        with half_way(fitted.model, fitted.first_weights) if fitted.first_weights else nullcontext():
+        with interpolated(fitted.model, fitted.first_weights) if fitted.first_weights else nullcontext():
             logits = predict(fitted.model, self.data.held_out_images, bfloat16=settings.precision == "bfloat16")
             fitted.history.append(
                 {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbg.training.testing import predict
 
 # How far the weights go from the first ones towards those at the end of the training.
-_SHARE = 0.5
+INTERPOLATION = 0.75
 
 # Of the squared weights, when the classifier is fitted to frozen features.
 _PENALTY = 0.01
@@ -106,8 +106,8 @@ def _logistic_regression(
 
 
 @torch.no_grad()
-def go_half_way(model: nn.Module, first: Mapping[str, Tensor]) -> None:
-    """Move weights to the middle between the first ones and the model's own (WiSE-FT, Wortsman et al., CVPR 2022).
+def interpolate_weights(model: nn.Module, first: Mapping[str, Tensor]) -> None:
+    """Move weights a quarter of the way back to the first ones (WiSE-FT, Wortsman et al., CVPR 2022).
 
     Args:
         model: trained.
@@ -117,21 +117,21 @@ def go_half_way(model: nn.Module, first: Mapping[str, Tensor]) -> None:
     for name, tensor in model.state_dict().items():
         # Weights that layers share have several names.
         if tensor.is_floating_point() and tensor.data_ptr() not in moved:
-            tensor.copy_(torch.lerp(first[name].to(tensor), tensor, _SHARE))
+            tensor.copy_(torch.lerp(first[name].to(tensor), tensor, INTERPOLATION))
             moved.add(tensor.data_ptr())
 
 
 @contextmanager
-def half_way(model: nn.Module, first: Mapping[str, Tensor]) -> Iterator[None]:
-    """Rate a model half way in the middle of its training, and let it go on from where it was.
+def interpolated(model: nn.Module, first: Mapping[str, Tensor]) -> Iterator[None]:
+    """Rate a model with interpolated weights in the middle of its training, and let it go on from where it was.
 
     Args:
         model: in training.
-        first: as for `go_half_way`.
+        first: as for `interpolate_weights`.
     """
     last = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     try:
-        go_half_way(model, first)
+        interpolate_weights(model, first)
         yield
     finally:
         model.load_state_dict(last)

@@ -13,7 +13,7 @@ from torch import nn
 from advbg.benchmark.case_study.rows import CaseRecipe
 from advbg.training import gentle
 from advbg.training.fit import fit
-from advbg.training.gentle import check_classifier, fit_classifier, go_half_way, half_way
+from advbg.training.gentle import check_classifier, fit_classifier, interpolate_weights, interpolated
 from advbg.training.models import choose_tuning
 from advbg.training.prepare import RunSettings
 from advbg.training.settings import GENTLE, PLAIN, FitSettings
@@ -50,7 +50,7 @@ def not_any(values):
     return not any(values)
 
 
-def test_a_gentle_training_ends_half_way_between_first_and_trained_weights(tmp_path: Path) -> None:
+def test_a_gentle_training_ends_a_quarter_of_the_way_back_to_the_first_weights(tmp_path: Path) -> None:
     model = a_model()
     first_body = state(model)
     file = tmp_path / "state.pt"
@@ -61,13 +61,13 @@ def test_a_gentle_training_ends_half_way_between_first_and_trained_weights(tmp_p
     assert different == {"classifier.weight", "classifier.bias"}
     for name, tensor in fitted.model.state_dict().items():
         if tensor.is_floating_point():
-            middle = (before[name].double() + trained[name].double()) / 2
-            torch.testing.assert_close(tensor.double(), middle, rtol=1e-5, atol=1e-7)
+            expected = before[name].double() / 4 + trained[name].double() * 3 / 4
+            torch.testing.assert_close(tensor.double(), expected, rtol=1e-5, atol=1e-7)
             moved += not torch.equal(tensor, trained[name])
     assert moved > 10
 
 
-def test_epochs_are_rated_half_way_too() -> None:
+def test_epochs_are_rated_with_interpolated_weights_too() -> None:
     fitted = fit(a_model(), some_data(), dataclasses.replace(QUICK, method="baseline", epochs=1, tuning=GENTLE))
     data = some_data()
     logits = predict(fitted.model, data.held_out_images)
@@ -77,12 +77,12 @@ def test_epochs_are_rated_half_way_too() -> None:
     assert all(torch.equal(tensor, fitted.best_weights[name]) for name, tensor in fitted.model.state_dict().items())
 
 
-def test_rating_half_way_changes_nothing_even_when_it_fails() -> None:
+def test_rating_with_interpolated_weights_changes_nothing_even_when_it_fails() -> None:
     model, first = a_model(), state(a_model(seed=1))
     before = state(model)
 
     def rate():
-        with half_way(model, first):
+        with interpolated(model, first):
             assert not torch.equal(model.state_dict()["classifier.weight"], before["classifier.weight"])
             raise KeyboardInterrupt
 
@@ -91,19 +91,19 @@ def test_rating_half_way_changes_nothing_even_when_it_fails() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
-def test_weights_that_layers_share_go_half_way_once() -> None:
+def test_weights_that_layers_share_are_interpolated_once() -> None:
     model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     model[1].weight = model[0].weight
     nn.init.zeros_(model[0].weight)
     first = {name: torch.ones(2, 2) for name in model.state_dict()}
-    go_half_way(model, first)
-    assert torch.equal(model[0].weight, torch.full((2, 2), 0.5))
+    interpolate_weights(model, first)
+    assert torch.equal(model[0].weight, torch.full((2, 2), 0.25))
 
 
-def test_going_half_way_leaves_counters_alone() -> None:
+def test_interpolating_leaves_counters_alone() -> None:
     model, first = a_model(), state(a_model(seed=1))
     model.train()(torch.rand(2, 3, 32, 32))
-    go_half_way(model, first)
+    interpolate_weights(model, first)
     counters = [tensor for name, tensor in model.state_dict().items() if name.endswith("num_batches_tracked")]
     assert {int(counter) for counter in counters} == {1}
 

@@ -26,7 +26,7 @@ ACCURACY, RESULTS = "accuracy.png", "results.json"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
 _TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly"}
 # Settings in which a plain baseline may differ from the rows that it stands beside: it has no composites.
-_TUNED = ("tuning", "learning_rate", "classifier_share", "clutter")
+_TUNED = ("tuning", "learning_rate", "classifier_share", "clutter", "interpolation")
 _INTRODUCTION = (
     "# Case studies\n\n"
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "

@@ -21,7 +21,7 @@ from advbg.benchmark.progress import Report
 from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
-from advbg.training.gentle import check_classifier
+from advbg.training.gentle import INTERPOLATION, check_classifier
 from advbg.training.settings import CLUTTER, GENTLE, PROPOSAL
 
 EXAMPLES = "examples.png"
@@ -72,6 +72,7 @@ class CaseStudy:
             "photographs": self.photographs.name,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
             "clutter": CLUTTER,
+            "interpolation": INTERPOLATION if self.recipe.tuning == GENTLE else None,
         }
 
 
