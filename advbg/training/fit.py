@@ -134,7 +134,7 @@ def fit(
         after_epoch: called after every epoch.
 
     Returns:
-        The same model, trained. After a gentle training its weights have gone a quarter of the way back to the first
+        The same model, trained. After a gentle training its weights have gone two fifths of the way back to the first
         ones, as they have when an epoch is rated.
 
     Raises:

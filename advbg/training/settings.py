@@ -60,7 +60,7 @@ class FitSettings:
         lighting: likewise.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
-            and its weights go a quarter of the way back at the end; `plain` is without all that. The
+            and its weights go two fifths of the way back at the end; `plain` is without all that. The
             defaults above are those of `plain`; `of` has those of each.
 
     Raises:
