@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from advbg.training.testing import predict
 
-# How far weights go from the first ones to those at the end: with 0.5 what was learned from other backgrounds fades, with
-# 0.75 what was known of other cameras does.
+# How far weights go from the first ones to those at the end: with 0.5, what was learned from other backgrounds fades;
+# with 0.75, what was known of other cameras does.
 INTERPOLATION = 0.6
 
 # Of the squared weights, when the classifier is fitted to frozen features.
