@@ -9,7 +9,7 @@ from torch import Tensor
 
 from advbg.backgrounds.pieces import show_pieces
 
-# Sides of the pieces, in sides of the image: from a blurred detail of an object to all of it, sharp and several times.
+# Sides of the pieces, in sides of the image: from a blurred detail of an object to all of it, with what surrounds it.
 _SMALLEST, _LARGEST = 1 / 6, 1.4
 
 # Where a piece is cut out is drawn on a grid of so many cells a side.
@@ -23,7 +23,7 @@ def add_clutter(
     share: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch channel height width"]:
-    """Replace some of the backgrounds by pieces of other images' objects.
+    """Replace some of the backgrounds by pieces of other images, each about a point of its object.
 
     They have the textures, edges and colours of photographs, and what tells other classes: the hardest of what a
     background can show (the "mixed random" of Xiao et al., *Noise or signal*, ICLR 2021), without any file.

@@ -28,8 +28,8 @@ class CompositeParameters:
         halo: by how many pixels of the mask each mask is widened before compositing.
         placement: size and place of each object, as `move_objects` takes them; None where all stay where they are.
         lighting: of each composite, as `relight` takes it; None where all stay in their light.
-        hard: which masks get hard edges when they are enlarged; None where none does: all that are made at the images'
-            size, or have no halo.
+        hard: which masks get hard edges when they are enlarged; None where none does: where images are as small as
+            masks, or the option `halo` is 0.
     """
 
     backgrounds: Float[Tensor, "batch channel height width"]
@@ -58,7 +58,8 @@ def draw_parameters(
 
     Args:
         backgrounds: pixels in [0, 1].
-        options: how much of what to draw; nothing is drawn for a `placement` or `lighting` of 0.
+        options: how much of what to draw; nothing is drawn for a `placement` or `lighting` of 0, nor edges for a
+            `halo` of 0.
         largest_halo: in pixels of the mask.
         generator: on the backgrounds' device.
     """
@@ -101,7 +102,8 @@ def cut_out(
 ) -> Float[Tensor, "batch 1 height width"]:
     """Make the masks that objects are cut out by: widened by their halos, at the images' size.
 
-    Enlarging makes all edges soft; some of them become hard again, since what a model is tested on has both.
+    Enlarging makes all edges soft; some of them become hard again, since what a model is tested on has both. Masks
+    with values between 0 and 1 stay as soft as they are.
 
     Args:
         params: what was drawn for these images.
@@ -112,13 +114,20 @@ def cut_out(
     Returns:
         Masks in [0, 1]. A given mask of large images keeps its own edges where it is not widened.
     """
-    small = reduce_to_mask_size(mask)
+    reduced = reduce_to_mask_size(mask)
+    hard = torch.zeros_like(params.composited) if params.hard is None else params.hard & _is_binary(mask)
+    hard = hard[:, None, None, None]
+    # What is thinner than a pixel of the small mask has its halo as well.
+    small = torch.where(hard, (reduced > 0).to(reduced.dtype), reduced)
     wide = enlarge(widen(small, params.halo, largest_halo), size)
-    if params.hard is not None:
-        wide = torch.where(params.hard[:, None, None, None], (wide > 0.5).to(wide.dtype), wide)
-    if small is mask:
+    wide = torch.where(hard, (wide > 0.5).to(wide.dtype), wide)
+    if reduced is mask:
         return wide
     return torch.where((params.halo > 0)[:, None, None, None], torch.maximum(wide, mask), mask)
+
+
+def _is_binary(mask: Float[Tensor, "batch 1 rows columns"]) -> Bool[Tensor, "batch"]:
+    return ((mask == 0) | (mask == 1)).flatten(1).all(dim=1)
 
 
 def composite(

@@ -47,8 +47,8 @@ class AdversarialBackground(nn.Module):
             For `classification` only, since other tasks' targets may tell places.
         lighting: how far the light of composites goes, in [0, 2]: in half of them gamma, contrast and brightness
             change by factors of up to e to its power, and brightness a little more in each channel.
-        clutter: share of the backgrounds, in [0, 1], that are pieces of other images' objects instead of the
-            source's: what photographs have, without photographs. For `classification` only.
+        clutter: share of the backgrounds, in [0, 1], that are pieces of other images, about their objects, instead
+            of the source's: what photographs have, without photographs. For `classification` only.
         seed: of the companions' own random stream; the global one is never touched.
 
     Raises:

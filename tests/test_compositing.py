@@ -95,12 +95,28 @@ def test_masks_that_are_not_enlarged_or_have_no_halo_keep_their_edges(size: int,
     assert torch.equal(cut_out(untouched, _disc(), torch.Size((size, size)), 4), expected)
 
 
-def test_a_given_mask_keeps_its_own_edges_where_it_is_not_widened() -> None:
-    params, given_mask = _drawn(128), torch.rand(200, 1, 128, 128)
-    masks = cut_out(params, given_mask, torch.Size((128, 128)), 4)
-    kept = params.halo == 0
-    assert torch.equal(masks[kept], given_mask[kept])
-    assert (masks[~kept] >= given_mask[~kept]).all()
+def test_a_given_mask_keeps_its_own_edges_where_it_is_not_widened_and_is_widened_by_its_halo_elsewhere() -> None:
+    # A line of two pixels, which is half a pixel of the small masks.
+    params, line = _drawn(256), torch.zeros(200, 1, 256, 256)
+    line[..., 126:128] = 1
+    masks = cut_out(params, line, torch.Size((256, 256)), 4)
+    assert torch.equal(masks[params.halo == 0], line[params.halo == 0])
+    widths = masks[:, 0, 128].sum(dim=1)
+    for chosen in (params.hard, ~params.hard):
+        for halo in (1, 2, 3, 4):
+            # Each halo is four pixels of the image, on both sides; what a pixel of the small mask holds is one of it.
+            assert (widths[chosen & (params.halo == halo)] >= 4 * (2 * halo + 1) / 2).all()
+    hard_widths = widths[params.hard & (params.halo > 0)]
+    assert torch.equal(hard_widths, 4.0 * (2 * params.halo + 1)[params.hard & (params.halo > 0)])
+
+
+def test_masks_that_are_no_ones_and_zeros_stay_as_soft_as_they_are() -> None:
+    params = _drawn(128)
+    soft = replace(params, hard=torch.zeros_like(params.hard))
+    for faint in (0.45 * _disc(), 0.6 * torch.ones(200, 1, 128, 128)):
+        masks = cut_out(params, faint, torch.Size((128, 128)), 4)
+        assert torch.equal(masks, cut_out(soft, faint, torch.Size((128, 128)), 4))
+        assert masks.max() == faint.max()
 
 
 def test_parameters_are_taken_by_slice_list_and_tensor() -> None:

@@ -43,7 +43,7 @@ def test_parts_of_ones_own_are_called_by_their_class_or_function() -> None:
         ({"background": ""}, ValueError, r"`background` \(=''\) must be one of adversarial, random, scenes"),
         ({"background": object}, TypeError, r"`background` \(=<class 'object'>\) must have a method `sample"),
         ({"binarization": "kmeans"}, ValueError, r"`binarization` \(='kmeans'\) must be one of otsu, 0.5, quantile"),
-        ({"mask_generator": "sam"}, ValueError, r"`mask_generator` \(='sam'\) must be one of unet, paper, nonzero"),
+        ({"mask_generator": "sam"}, ValueError, r"`mask_generator` \(='sam'\) must be one of unet, studio, paper"),
         ({"mask_generator": 7}, TypeError, r"`mask_generator` \(=7\) must map pixels to masks"),
         ({"mask_generator": UNet}, TypeError, r"`mask_generator` \(=<class .*UNet'>\) must map pixels to masks"),
         ({"background": Black}, TypeError, r"`background` \(=<class .*Black'>\) must have a method `sample"),

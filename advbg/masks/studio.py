@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# A flat image differs from its border nowhere.
-_FLAT = 1e-6
+# Half a level of 8 bits, after the root: an image that differs less from its border is flat, but for rounding.
+_FLAT = (0.5 / 255) ** 0.5
 
 
 def studio_color(images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch channel 1 1"]:
@@ -28,7 +28,7 @@ def studio_difference(images: Float[Tensor, "batch channel height width"]) -> Fl
 
     Returns:
         The square root of the largest channel's difference, since shades that are close to the background's belong to
-        the object as well; in [0, 1], and 0 everywhere for a flat image.
+        the object as well; in [0, 1], and next to 0 everywhere for a flat image.
     """
     difference = (images - studio_color(images)).abs().amax(dim=1, keepdim=True).sqrt()
     return difference / difference.amax(dim=(2, 3), keepdim=True).clamp_min(_FLAT)

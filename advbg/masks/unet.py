@@ -85,6 +85,8 @@ class StudioUNet(UNet):
     """
 
     def __init__(self, channels: int, depth: int, filters: int = 16) -> None:
+        if channels < 1:
+            raise ValueError(f"`channels` (={channels}) must be 1 or more")
         super().__init__(channels + 1, depth, filters)
 
     def forward(self, pixels: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 height width"]:

@@ -82,7 +82,10 @@ def guess_silhouettes(
     Returns:
         Zeros and ones. A guess: it is good before plain backgrounds, and poor before others.
     """
-    binary = binarize(studio_difference(pixels), "otsu").cpu().numpy()
+    difference = studio_difference(pixels)
+    # In a flat image Otsu's threshold would tell rounding from rounding.
+    objects = difference.amax(dim=(1, 2, 3), keepdim=True) > 0.5
+    binary = (binarize(difference, "otsu") * objects).cpu().numpy()
     filled = np.stack([np.asarray(ndimage.binary_fill_holes(image[0] > 0.5), dtype=np.float32) for image in binary])
     return torch.from_numpy(filled)[:, None].to(pixels)
 

@@ -1,11 +1,14 @@
 """Pieces of images as backgrounds."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advbg.backgrounds.pieces import fill, show_pieces
+from advbg.backgrounds.population import GeneratorPopulation
+from advbg.backgrounds.scenes import Scenes
 
 
 def _seeded(seed: int = 0) -> torch.Generator:
@@ -71,6 +74,20 @@ def test_filled_backgrounds_are_from_pixel_for_pixel_to_enlarged_to_the_whole() 
     assert 0.5 * own < steps.max() < 1.1 * own
     assert 0.8 * whole < steps.min() < 1.2 * whole
     assert 0.15 < (steps < (own * whole).sqrt()).float().mean() < 0.85
+
+
+@pytest.mark.parametrize(("source", "least_of_the_sharp"), [(GeneratorPopulation(3, _seeded()), 0.4), (Scenes(), 0.3)])
+def test_sources_show_what_they_make_small_at_different_sharpness(
+    source: GeneratorPopulation | Scenes, least_of_the_sharp: float
+) -> None:
+    backgrounds = source.sample(200, (3, 256, 256), _seeded()).detach()
+    # Were all enlarged to the whole, the sharpest tenth would have a quarter or a sixth of their contrast in what is
+    # finer than four pixels.
+    coarse = F.interpolate(F.avg_pool2d(backgrounds, 4), scale_factor=4, mode="bilinear")
+    fine = (backgrounds - coarse).flatten(1).std(dim=1) / backgrounds.flatten(1).std(dim=1).clamp_min(1e-3)
+    low, high = fine.quantile(torch.tensor([0.1, 0.9])).tolist()
+    assert high > 4 * low
+    assert high > least_of_the_sharp
 
 
 def test_backgrounds_are_filled_with_their_gradient() -> None:

@@ -8,7 +8,9 @@ from torch import nn
 
 from advbg import AdversarialBackground
 from advbg.masks import StudioUNet
+from advbg.masks.resolution import reduce_to_mask_size
 from advbg.masks.studio import studio_color, studio_difference
+from advbg.training.masks import guess_silhouettes
 
 
 def test_the_studios_colour_is_the_median_of_the_border() -> None:
@@ -38,6 +40,14 @@ def test_differences_lie_in_the_unit_interval_and_the_farthest_pixel_has_1(
     assert not difference[0].any()
     if height > 2 and width > 2:
         assert difference[1:].amax(dim=(1, 2, 3)).tolist() == pytest.approx([1.0] * (count - 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(value=st.integers(0, 255), height=st.integers(65, 300), width=st.integers(65, 300))
+def test_rounding_in_a_flat_image_that_was_reduced_is_no_object(value: int, height: int, width: int) -> None:
+    reduced = reduce_to_mask_size(torch.full((1, 3, height, width), value / 255))
+    assert studio_difference(reduced).max() < 0.1
+    assert guess_silhouettes(reduced).sum() == 0
 
 
 def test_the_difference_is_the_square_root_of_the_largest_channels() -> None:

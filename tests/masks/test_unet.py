@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from advbg.masks import PaperUNet, UNet
+from advbg.masks import PaperUNet, StudioUNet, UNet
 
 
 @settings(max_examples=15, deadline=None)
 @given(
-    kind=st.sampled_from([UNet, PaperUNet]),
+    kind=st.sampled_from([UNet, StudioUNet, PaperUNet]),
     channels=st.sampled_from([1, 3, 4]),
     height=st.integers(5, 70),
     width=st.integers(5, 70),
@@ -41,9 +41,11 @@ def test_a_size_under_one_is_refused(name: str) -> None:
     arguments = {"channels": 1, "depth": 1, "filters": 1} | {name: 0}
     with pytest.raises(ValueError, match=rf"`{name}` \(=0\)"):
         UNet(**arguments)
+    with pytest.raises(ValueError, match=rf"`{name}` \(=0\)"):
+        StudioUNet(**arguments)
 
 
-@pytest.mark.parametrize("kind", [UNet, PaperUNet])
+@pytest.mark.parametrize("kind", [UNet, StudioUNet, PaperUNet])
 def test_mask_generators_of_large_images_do_not_grow_since_masks_are_small(kind: type[UNet | PaperUNet]) -> None:
     counts = [
         sum(parameter.numel() for parameter in kind.for_size(3, side, side).parameters())

@@ -34,7 +34,8 @@ _INTRODUCTION = (
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
     "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
     "thirds of a folder of photographs, the other third is tested before; `proposal` sees none "
-    "and is trained as by `advbg train`, with the `clutter` that each table names; `proposal + photographs` has half "
+    "and is trained as by `advbg train`, with the `clutter` that each table names (those without were measured "
+    "before masks, edges and the sharpness of backgrounds were what they are now); `proposal + photographs` has half "
     "of each. Masks "
     "are learned without silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained "
     "models, for every row; plain tuning is what most trainers do. Accuracy in percent, of the last epoch; mean ± "
@@ -129,7 +130,7 @@ def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ..
     if not file.is_file():
         return []
     plain = json.loads(file.read_text(encoding="utf-8"))
-    alike = results["settings"] | {name: plain["settings"][name] for name in _TUNED}
+    alike = results["settings"] | {name: plain["settings"].get(name) for name in _TUNED}
     if plain["images"] != results["images"] or plain["settings"] != alike:
         return []
     name = f"*{BASELINE}, {_TUNINGS[PLAIN]} at {plain['settings']['learning_rate']:g}*"
