@@ -206,7 +206,7 @@ def test_hook_mask_generators_adds_mask_generators_by_name() -> None:
         assert train(learned, optimizer, 2)
         assert learned.phase == "adversarial"
         assert not torch.equal(before[0].weight, learned.companions.mask_generator[0].weight)
-        with pytest.raises(ValueError, match="must be one of unet, paper, nonzero, bright, point, or a module"):
+        with pytest.raises(ValueError, match="must be one of unet, studio, paper, nonzero, bright, point, or a module"):
             AdversarialBackground(tiny_classifier(), mask_generator="dark")
 
 

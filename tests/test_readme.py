@@ -1,9 +1,12 @@
 """The README does what it says."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -48,3 +51,21 @@ def test_links_and_pictures_of_the_page_exist() -> None:
     local = [link for link in re.findall(r"\]\(([^)#]+)\)", _README) if "://" not in link]
     assert len(local) >= 3
     assert [link for link in local if not (root / link).exists()] == []
+
+
+@pytest.mark.parametrize(
+    ("row", "study", "method"),
+    [
+        ("plain fine-tuning", "office10-plain", "baseline"),
+        ("`advbg train --method baseline`", "office10", "baseline"),
+        ("`advbg train`:", "office10", "proposal"),
+    ],
+)
+def test_its_figures_of_photographs_are_those_that_were_published(row: str, study: str, method: str) -> None:
+    file = Path(__file__).parents[1] / "docs" / "results" / "case-studies" / study / "results.json"
+    measured = [seed[method]["accuracy"] for seed in json.loads(file.read_text(encoding="utf-8"))["seeds"].values()]
+    (line,) = [line for line in _README.splitlines() if line.startswith(f"| {row}")]
+    columns = ("held-out", "new background", "webcam", "dslr")
+    means = [f"{np.mean([accuracy[column] for accuracy in measured]):.1f}" for column in columns]
+    assert [cell.strip() for cell in line.split("|")[2:-1]] == means
+    assert len(measured) == 3
