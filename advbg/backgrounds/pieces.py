@@ -16,11 +16,14 @@ def show_pieces(
     """Show a piece of each image at another size, half of them mirrored.
 
     Args:
-        images: of any size.
+        images: float, with any values.
         centre: of the pieces, across and down, in [-1, 1] of the image.
         side: of the pieces, in sides of the image; over 1, mirrored copies of the image lie about it.
         size: height and width to show them at.
-        generator: draws which are mirrored.
+        generator: on the images' device; draws which are mirrored.
+
+    Returns:
+        Pieces within the range of `images`, but for rounding, with their gradient.
     """
     device, (height, width) = images.device, size
     mirrored = torch.where(torch.rand(len(images), generator=generator, device=device) < 0.5, -side, side)
@@ -39,10 +42,13 @@ def fill(
     Were all of them enlarged, everything sharp would be object.
 
     Args:
-        backgrounds: smaller than `size`.
+        backgrounds: pixels in [0, 1], smaller than `size`.
         size: height and width of the images.
-        generator: draws how far each is enlarged, from the whole over the image to pixel for pixel, and which part of
-            it is shown.
+        generator: on their device; draws how far each is enlarged, from the whole over the image to pixel for pixel,
+            and which part of it is shown.
+
+    Returns:
+        Backgrounds in [0, 1], but for rounding, with their gradient.
     """
     count, device = len(backgrounds), backgrounds.device
     centre = 2 * torch.rand((count, 2), generator=generator, device=device) - 1
