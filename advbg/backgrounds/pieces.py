@@ -1,9 +1,10 @@
 """Pieces of images as backgrounds: enlarged, or reduced and mirrored at their borders."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from advbg.backgrounds.sampling import sample_mirrored
 
 
 def show_pieces(
@@ -31,7 +32,7 @@ def show_pieces(
     across = (centre[:, :1] + mirrored[:, None] * columns)[:, None, :]
     down = (centre[:, 1:] + side[:, None] * rows)[:, :, None]
     grid = torch.stack(torch.broadcast_tensors(across, down), dim=-1)
-    return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return sample_mirrored(images, grid)
 
 
 def fill(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from advbg.backgrounds.pieces import fill
 from advbg.backgrounds.protocol import TrainableSource
+from advbg.backgrounds.sampling import sample_mirrored
 
 # (how often the noise is doubled in size, tiles a side, whether it is made of straight lines): from blobs to single
 # pixels, whole and as mosaics. The last `CLIMBING` climb.
@@ -193,7 +194,7 @@ def _sweep(profiles: Tensor, height: int, width: int, generator: torch.Generator
     columns = torch.arange(width, device=generator.device) - (width - 1) / 2
     along = (rows * angle.cos() + columns * angle.sin()) / (profiles.shape[2] / 2)
     places = torch.stack([torch.zeros_like(along), along], dim=-1)
-    return F.grid_sample(profiles[..., :1], places, align_corners=False, padding_mode="reflection")
+    return sample_mirrored(profiles[..., :1], places)
 
 
 def join_tiles(pieces: Tensor, tiles: int) -> Tensor:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from advbg import AdversarialBackground, PaperObjective, Schedule, SufficiencyNecessity
 from advbg.masks.objectives import mean_total_variation, output_tensors, relative_distance
-from advbg.masks.studio import studio_color
 
 
 def _scene(count: int = 6, studio: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,15 +101,6 @@ def test_total_variation_is_the_mean_step_between_neighbours() -> None:
     mask = torch.rand(3, 1, 5, 7)
     exact = np.abs(np.diff(mask.numpy(), axis=2)).mean() + np.abs(np.diff(mask.numpy(), axis=3)).mean()
     assert mean_total_variation(mask).item() == pytest.approx(exact, rel=1e-5)
-
-
-def test_the_studio_color_is_the_median_of_the_frame() -> None:
-    images = torch.rand(2, 3, 6, 9)
-    frame = torch.ones(6, 9, dtype=torch.bool)
-    frame[1:-1, 1:-1] = False
-    values = np.sort(images.numpy()[:, :, frame.numpy()], axis=2)
-    # torch takes the lower of the two middle values.
-    np.testing.assert_allclose(studio_color(images)[..., 0, 0], values[:, :, (frame.sum() - 1) // 2])
 
 
 def test_relative_distance_is_one_for_the_other_and_zero_for_the_expected() -> None:
