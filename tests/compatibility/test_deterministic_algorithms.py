@@ -55,8 +55,7 @@ def _run(size: int, device: str = "cpu", **options: Any) -> list[float]:
     torch.manual_seed(0)
     model = _classifier()
     model(a_batch(size=(size, size))[0])
-    options.setdefault("schedule", Schedule(classifier=1, mask=2))
-    wrapper = AdversarialBackground(model, **options).to(device)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=1, mask=2), **options).to(device)
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=1e-2)
     wrapper.attach(optimizer)
     losses = []
