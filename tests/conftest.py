@@ -23,3 +23,11 @@ def _no_process_group_is_left_behind() -> Iterator[None]:
     yield
     if dist.is_initialized() and not before:
         dist.destroy_process_group()
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    """Deterministic algorithms, where there are some; torch raises for other operations."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)

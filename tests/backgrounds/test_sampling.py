@@ -1,7 +1,5 @@
 """Bilinear sampling of images that go on mirrored."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,13 +8,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from advbg.backgrounds.sampling import sample_mirrored
-
-
-@pytest.fixture
-def deterministic() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def _read(images: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:

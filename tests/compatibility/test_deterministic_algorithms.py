@@ -1,6 +1,5 @@
 """`torch.use_deterministic_algorithms(True)`, which raises for some operations on CUDA."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +11,8 @@ from advbg import AdversarialBackground, Schedule
 from advbg.backgrounds.population import SPECIES, GeneratorPopulation
 from advbg.masks.objectives import PaperObjective
 from tests.models import a_batch
+
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 # Those of torch's own list that raise on CUDA. Bilinear interpolation is not among them: there it has another form.
 _RAISING = {
@@ -37,13 +38,6 @@ class _RaisesAsCudaDoes(TorchDispatchMode):
         if str(func.overloadpacket) in _RAISING:
             raise RuntimeError(f"{func} does not have a deterministic implementation")
         return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture(autouse=True)
-def deterministic() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def _classifier() -> nn.Sequential:

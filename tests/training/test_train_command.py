@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +11,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from timm import create_model
 
-from advbg import cli
 from advbg.backgrounds.patterns import PATTERNS
 from advbg.preview import rebuild
 from advbg.training import run as training_run
+from tests.training.command_line import results_of, run, train
 from tests.training.made_up import COLORS, a_folder, a_picture
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"
-
-
-def run(monkeypatch, *arguments) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
-
-
-def train(monkeypatch, folder, output, *arguments) -> int:
-    quick = ("--model", "test_efficientnet", "--image-size", 32, "--epochs", 3, "--batch-size", 6)
-    return run(monkeypatch, "train", folder, *quick, "--output", output, *arguments)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Three classes of ten images."""
-    return a_folder(tmp_path_factory.mktemp("images") / "train", 10)
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +31,6 @@ def finished(folder, tmp_path_factory) -> Path:
         tests = ("--test", root / "outdoors", "--test", root / "indoors")
         assert train(monkeypatch, folder, root / "run", *tests, "--tensorboard") == 0
     return root / "run"
-
-
-def results_of(output):
-    return json.loads((output / "results.json").read_text())
 
 
 def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
@@ -162,22 +139,6 @@ def test_photographs_and_mixtures_are_backgrounds(
     assert state["_extra_state"]["options"]["clutter"] == 0.25
 
 
-def test_unreadable_files_are_skipped_on_demand_and_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    folder = a_folder(tmp_path / "images", 5)
-    broken = folder / "blå" / "3.png"
-    broken.write_bytes(broken.read_bytes()[:60])
-    (folder / "notes.txt").write_text("x")
-    assert train(monkeypatch, folder, tmp_path / "run") == 2
-    assert "blå/3.png cannot be read as an image" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-    assert train(monkeypatch, folder, tmp_path / "run", "--skip-unreadable") == 0
-    assert "1 unreadable, 1 that are no images" in " ".join(capsys.readouterr().out.split())
-    images = results_of(tmp_path / "run")["images"]
-    assert (images["unreadable"], images["passed_over"]) == ([str(broken)], {".txt": 1})
-
-
 def test_images_of_all_kinds_are_trained_on_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = a_folder(tmp_path / "images", 3)
     picture, exif = a_picture("red"), Image.Exif()
@@ -193,68 +154,6 @@ def test_images_of_all_kinds_are_trained_on_together(tmp_path: Path, monkeypatch
     assert train(monkeypatch, folder, tmp_path / "run") == 0
     images = results_of(tmp_path / "run")["images"]
     assert (images["training"] + images["held_out"], images["unreadable"]) == (18, [])
-
-
-def test_stopping_while_images_are_read_leaves_nothing(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("advbg.training.prepare.load_images", stop)
-    assert train(monkeypatch, folder, tmp_path / "run") == 130
-    assert "stopped before any training" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--model", "resnet_of_mine"], "`model` (='resnet_of_mine') is no model of timm"),
-        (["--method", "attention"], "`method` (='attention') must be one of"),
-        (["--epochs", "0"], "`epochs` (=0) must be 1 or more"),
-        (["--image-size", "4"], "`image_size` (=4) must be 8 or more"),
-        (["--validation-share", "1"], "`validation_share` (=1.0) must be a share in (0, 1)"),
-        (["--fit", "stretch"], "`fit` (='stretch') must be one of pad, crop"),
-        (["--test-fit", "stretch"], "`test_fit` (='stretch') must be one of pad, crop"),
-        (["--device", "tpu"], "`device` (='tpu') must be one of auto, cpu, cuda"),
-        (["--weights", "nowhere.pth"], "`weights` (='nowhere.pth') does not exist"),
-        (["--weights", __file__, "--pretrained"], "are two answers to one question"),
-        (["--tuning", "soft"], "`tuning` (='soft') must be one of plain, gentle"),
-        (["--tuning", "gentle"], "`tuning` (='gentle') needs a pre-trained model: pass `weights` or `pretrained`"),
-        (["--weights", __file__], "is damaged or no file of weights"),
-        (["--test", "nowhere"], "`--test` (='nowhere') is not a directory"),
-        (["--test", "same", "--test", "./same"], "names a folder twice"),
-        (["--test", "other"], "classes that the training folder has not: purple"),
-        (["--background", "nowhere"], "`background` (='nowhere') must be one of"),
-        (["--photographs", "."], "must be a folder if `method`"),
-        (["--epochs", "1", "--batch-size", "99"], "are 1 steps, but there are 3 phases"),
-    ],
-)
-def test_mistakes_are_one_line_before_anything_is_written(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, arguments, message
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("other/purple", "same/blå"):
-        Path(name).mkdir(parents=True)
-        a_picture().save(Path(name) / "x.png")
-    assert train(monkeypatch, folder, "run", *arguments) == 2
-    error = capsys.readouterr().err.strip()
-    assert message in error
-    assert error.startswith("advbg: ")
-    assert len(error.splitlines()) == 1
-    assert not Path("run").exists()
-
-
-def test_folders_that_cannot_be_trained_on_are_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    (tmp_path / "one" / "only").mkdir(parents=True)
-    a_picture().save(tmp_path / "one" / "only" / "x.png")
-    for folder, message in (("nowhere", "is not a directory"), ("one", "has one class only: only")):
-        assert train(monkeypatch, tmp_path / folder, tmp_path / "run") == 2
-        assert message in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
 
 
 def test_real_photographs_of_two_classes_are_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,17 +184,6 @@ def test_a_pre_trained_model_is_tuned_gently_unless_it_is_said_otherwise(
     assert found == {"gentle": ("gentle", 2e-4, 0.05), "faster": ("gentle", 0.01, 0.05), "plain": ("plain", 5e-4, 0.3)}
 
 
-def test_a_model_that_cannot_be_tuned_gently_is_refused_before_images_are_read(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    file = tmp_path / "weights.safetensors"
-    save_file(create_model("resnetv2_18", num_classes=7).state_dict(), file)
-    monkeypatch.setattr("advbg.training.prepare.load_images", lambda *_, **__: pytest.fail("images were read"))
-    assert train(monkeypatch, folder, tmp_path / "run", "--model", "resnetv2_18", "--weights", file) == 2
-    assert "that of ResNetV2 is Conv2d: pass `--tuning plain`" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_test_folder_called_as_what_is_held_out_keeps_its_own_figures(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,21 +192,6 @@ def test_a_test_folder_called_as_what_is_held_out_keeps_its_own_figures(
     assert train(monkeypatch, folder, tmp_path / "run", "--test", "held-out", "--method", "baseline") == 0
     counts = {name: part["n"] for name, part in results_of(tmp_path / "run")["sets"].items()}
     assert (counts["held-out"], counts["./held-out"]) == (6, 9)
-
-
-def test_images_are_counted_with_their_copies_and_the_test_folders_before_any_is_read(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    a_folder(tmp_path / "webcam", 1, seed=70)
-    images = 2 * 30 + 3
-    monkeypatch.setattr("advbg.training.prepare.load_images", lambda *_, **__: pytest.fail("images were read"))
-    monkeypatch.setattr("advbg.training.folders.os.sysconf", lambda name: {"SC_PAGE_SIZE": 1}.get(name, memory))
-    memory = 2 * images * 3 * 32**2
-    with pytest.raises(pytest.fail.Exception):
-        train(monkeypatch, folder, tmp_path / "run", "--test", tmp_path / "webcam", "--method", "baseline")
-    memory -= 1
-    assert train(monkeypatch, folder, tmp_path / "run", "--test", tmp_path / "webcam", "--method", "baseline") == 2
-    assert "more than half of this machine's memory" in capsys.readouterr().err
 
 
 def test_preview_takes_the_companions_of_the_newest_training(
