@@ -66,7 +66,10 @@ def rich_table(results: dict[str, Any]) -> Table:
     seeds = results["seeds"].values()
     table = Table(title=results["settings"]["study"], box=SIMPLE, padding=0)
     for index, name in enumerate((*head, "seconds")):
-        table.add_column(name, justify="right" if index else "left", no_wrap=index > 0)
+        # In a narrow terminal names are folded: cut short, "proposal" and "proposal + photographs" would be the same.
+        table.add_column(
+            name.replace(" ", "\n"), justify="right" if index else "left", overflow="fold", no_wrap=index > 0
+        )
     for row in rows:
         seconds = statistics.mean(seed[row[0]]["seconds"] for seed in seeds if row[0] in seed)
         table.add_row(*row, f"{seconds:.0f}")

@@ -1,16 +1,19 @@
 """The case studies: from a studio to other places."""
 
 import json
+import re
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from safetensors.torch import save_file
 
 from advbg.benchmark.case_study import attention
-from advbg.benchmark.case_study.pages import write_page
+from advbg.benchmark.case_study.pages import rich_table, write_page
 from advbg.benchmark.case_study.photographs import share_out_photographs
 from advbg.benchmark.case_study.rows import ROWS, CaseRecipe
 from advbg.benchmark.case_study.studies import Images, Study, load_study
@@ -49,6 +52,14 @@ def test_the_page_shows_what_was_measured(finished: Path) -> None:
     assert "](office10-scratch/accuracy.png)" in page
     for figure in (finished / "docs/case-studies/office10-scratch/accuracy.png", finished / "run/examples.png"):
         assert np.asarray(Image.open(figure)).std() > 0
+
+
+def test_a_narrow_terminals_table_has_every_rows_whole_name(finished: Path) -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(rich_table(json.loads((finished / "run" / "results.json").read_text())))
+    lines = console.export_text().splitlines()
+    width = min(len(re.split(r"\d", line)[0]) for line in lines if " ± " in line)
+    assert "".join(ROWS).replace(" ", "") in "".join(line[:width] for line in lines).replace(" ", "")
 
 
 def test_a_study_that_is_tuned_gently_shows_the_plain_baseline_beside_its_own(
