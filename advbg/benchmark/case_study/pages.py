@@ -34,13 +34,11 @@ _INTRODUCTION = (
     "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
     "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
     "thirds of a folder of photographs, the other third is tested before; `proposal` sees none "
-    "and is trained as by `advbg train`, with the `clutter` that each table names (those without were measured "
-    "before masks, edges and the sharpness of backgrounds were what they are now); `proposal + photographs` has half "
-    "of each. Masks "
-    "are learned without silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained "
-    "models, for every row; plain tuning is what most trainers do. Accuracy in percent, of the last epoch; mean ± "
-    "standard deviation over seeds. The rows were trained on days of different speed: [what steps "
-    "cost](../cost/index.md) was measured side by side.\n"
+    "and is trained as by `advbg train`; `proposal + photographs` has half of each. Masks are learned without "
+    "silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained models, for every row; "
+    "plain tuning is what most trainers do. Accuracy in percent, of the last epoch; mean ± standard deviation over "
+    "seeds. The rows were trained on days of different speed: [what steps cost](../cost/index.md) was measured side "
+    "by side.\n"
 )
 
 
