@@ -1,5 +1,7 @@
 """Companions stay in full precision, whatever the model and the images are in."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,30 @@ def test_masks_are_learned_from_half_precision_images_under_autocast(dtype: torc
     gradients = [parameter.grad for parameter in wrapper.companions.mask_generator.parameters()]
     assert all(gradient.dtype == torch.float32 and torch.isfinite(gradient).all() for gradient in gradients)
     assert any(gradient.any() for gradient in gradients)
+
+
+@pytest.mark.parametrize(("dtype", "seen"), [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)])
+def test_for_its_masks_the_model_is_asked_in_bfloat16_where_it_trains_so(dtype: torch.dtype, seen: torch.dtype) -> None:
+    wrapper, outputs = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9)), []
+    wrapper.companions.attached = True
+    wrapper.model.register_forward_hook(lambda module, _, output: module.training or outputs.append(output.dtype))
+    with torch.autocast("cpu", dtype=dtype):
+        wrapper(a_batch()[0])
+    assert outputs == [seen] * 4
+
+
+def test_masks_that_are_learned_under_autocast_leave_the_model_its_own_gradients() -> None:
+    images, targets = a_batch()
+    model = tiny_classifier()
+    wrapper = AdversarialBackground(copy.deepcopy(model), schedule=Schedule(0, 9))
+    wrapper.companions.attached = True
+    for trained in (model, wrapper):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = F.cross_entropy(trained(images), targets)
+        loss.backward()
+    pairs = list(zip(model.parameters(), wrapper.model.parameters(), strict=True))
+    assert pairs
+    assert all(torch.equal(plain.grad, beside.grad) for plain, beside in pairs)
 
 
 @pytest.mark.parametrize("background", ["adversarial", "paper"])

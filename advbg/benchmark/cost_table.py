@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from advbg.benchmark.tables import markdown_table_of
 
 COST_HEADER = ("step", "ms", "times plain", "quartiles", "peak MiB", "times plain")
@@ -36,14 +38,17 @@ def cost_page(measured: Sequence[dict[str, Any]]) -> str:
     for results in measured:
         settings, machine = results["settings"], results["machine"]
         precision = "bfloat16" if settings["bfloat16"] else "float32"
+        on_gpu = torch.device(settings["device"]).type == "cuda"
+        where = machine["gpu"] if on_gpu else f"{machine['processor']}, {machine['threads']} threads"
         command = f"--model {settings['model']} --image-size {settings['image_size']}"
         command += (
             f" --batch-size {settings['batch_size']} --device {settings['device']} --repeats {settings['repeats']}"
         )
+        command += " --precision bfloat16" if settings["bfloat16"] else ""
+        command += " --channels-last" if settings["channels_last"] else ""
         sections += [
             f"## {settings['model']}, {settings['image_size']} px, batches of {settings['batch_size']}",
-            f"`advbg bench {command}`: {precision}, {machine['processor']}, {machine['threads']} threads, torch "
-            f"{results['versions']['torch']}.",
+            f"`advbg bench {command}`: {precision}, {where}, torch {results['versions']['torch']}.",
             markdown_table_of(COST_HEADER, cost_rows(results)),
             f"A whole training with the default `Schedule.fractions`: **{results['schedule']:.2f}** times plain.",
         ]

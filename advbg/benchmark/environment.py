@@ -13,14 +13,16 @@ _PACKAGES = ("advbg", "torch", "torchvision", "timm", "kornia", "albumentations"
 
 
 def environment() -> dict[str, Mapping[str, str | int]]:
-    """Describe this machine and the versions of what runs on it, for `results.json`."""
+    """Describe this machine, with its first GPU if it has any, and the versions of what runs on it."""
+    gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
     return {
         "machine": {
             "processor": _processor(),
             "cores": os.cpu_count() or 1,
             "threads": torch.get_num_threads(),
             "system": platform.platform(),
-        },
+        }
+        | gpu,
         "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
     }
 

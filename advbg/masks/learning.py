@@ -83,15 +83,22 @@ def learn_masks(
         The objective's loss, without a graph.
     """
     parameters = trainable_parameters(mask_generator)
-    images = images.detach()
-    # In full precision, since this loss has no GradScaler of its own.
-    if torch.is_autocast_enabled(images.device.type):
+    images, device = images.detach(), images.device.type
+    bfloat16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+
+    def call_as_trained(inputs: Tensor) -> Any:
+        # Not in float16, whose gradients vanish: this loss has no GradScaler of its own. Without the cache, which would
+        # hand weights that were cast under `no_grad` to the user's own call.
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
+            return call(inputs)
+
+    if torch.is_autocast_enabled(device):
         images = images.float()
-    with torch.autocast(images.device.type, enabled=False):
+    with torch.autocast(device, enabled=False):
         mask = enlarge(make_masks(mask_generator, images, pixel_space), images.shape[-2:])
         # The backward pass as well, since activation checkpointing calls layers again in it.
         with evaluating(model):
-            loss = objective(call, images, mask, targets)
+            loss = objective(call_as_trained, images, mask, targets)
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     accumulate(parameters, gradients)
     return loss.detach()
