@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from advbg.backgrounds.pieces import show_pieces
+from advbg.random_numbers import draw_number
 
 # Sides of the pieces, in sides of the image: from a blurred detail of an object to all of it, with what surrounds it.
 _SMALLEST, _LARGEST = 1 / 6, 1.4
@@ -39,7 +40,7 @@ def add_clutter(
         Backgrounds in [0, 1]. Those that were replaced have no gradient.
     """
     count, device = len(backgrounds), backgrounds.device
-    offset = torch.rand((), generator=generator, device=device).item()
+    offset = draw_number(generator)
     # As a mixture shares out its batches: rounded down or up, so that small batches get their share as well.
     replaced = math.floor(count * share + offset)
     chosen = torch.randperm(count, generator=generator, device=device)[:replaced]
@@ -57,7 +58,8 @@ def _pieces(pixels: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     side = _SMALLEST * (_LARGEST / _SMALLEST) ** torch.rand(count, generator=generator, device=device)
     # A little everywhere, for images whose mask is empty.
     covered = F.interpolate(mask.float(), size=(_CELLS, _CELLS), mode="area").flatten(1) + 1e-6
-    cell = torch.multinomial(covered, 1, generator=generator)
+    # What `multinomial` does, which on a GPU waits to look whether weights are valid.
+    cell = (covered / torch.empty_like(covered).exponential_(generator=generator)).argmax(dim=1, keepdim=True)
     place = torch.cat([cell % _CELLS, cell // _CELLS], dim=1)
     centre = 2 * (place + torch.rand((count, 2), generator=generator, device=device)) / _CELLS - 1
     height, width = pixels.shape[-2:]

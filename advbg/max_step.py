@@ -12,7 +12,8 @@ FILL_LIMIT = 0.5
 class _ReverseGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, backgrounds: Tensor) -> Tensor:
-        ctx.overfull = backgrounds.shape[1] == 1 and backgrounds.mean() > FILL_LIMIT  # pyright: ignore[reportAttributeAccessIssue]
+        monochrome = backgrounds.shape[1] == 1
+        ctx.overfull = backgrounds.mean() > FILL_LIMIT if monochrome else None  # pyright: ignore[reportAttributeAccessIssue]
         return backgrounds.view_as(backgrounds)
 
     @staticmethod
@@ -25,9 +26,10 @@ class _ReverseGradient(torch.autograd.Function):
         # 0/0 (a clean image) and what overflowed both end as no push at all, image by image.
         finite = torch.isfinite(uphill).all(dim=1, keepdim=True).all(dim=2, keepdim=True).all(dim=3, keepdim=True)
         descent = torch.where(finite, -uphill, 0.0)
-        pixels = gradient[0].numel()
-        fill = torch.as_tensor(ctx.overfull, device=gradient.device)  # pyright: ignore[reportAttributeAccessIssue]
-        return (descent + torch.where(fill, pixels**-0.5, 0.0)).to(gradients[0].dtype)
+        overfull = ctx.overfull  # pyright: ignore[reportAttributeAccessIssue]
+        if overfull is not None:
+            descent = descent + torch.where(overfull, gradient[0].numel() ** -0.5, 0.0)
+        return descent.to(gradients[0].dtype)
 
 
 def reverse_gradient(

@@ -111,8 +111,9 @@ class PixelSpace:
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:
         options = {"device": images.device, "dtype": torch.float32}
         channels = images.shape[1]
-        mean, std = torch.tensor(self.mean, **options), torch.tensor(self.std, **options)
-        return mean.expand(channels), std.expand(channels)
+        # Filled on the device: a tensor that is made of Python's numbers has to wait for a GPU.
+        mean, std = ([torch.full((), value, **options) for value in values] for values in (self.mean, self.std))
+        return torch.stack(mean).expand(channels), torch.stack(std).expand(channels)
 
 
 def check_batch(images: Tensor, built_for: tuple[int, int, int] | None) -> None:

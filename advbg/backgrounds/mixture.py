@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds.protocol import BackgroundSource, TrainableSource
+from advbg.random_numbers import draw_number
 
 
 class Mixture(TrainableSource):
@@ -38,7 +39,7 @@ class Mixture(TrainableSource):
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
         """Make backgrounds in [0, 1], shared out over the sources."""
-        offset = torch.rand((), generator=generator, device=generator.device).item()
+        offset = draw_number(generator)
         # Systematic sampling: each source gets its share of the batch, rounded down or up by the offset.
         ends = [math.floor(count * share + offset) for share in accumulate(self.shares)]
         ends[-1] = count  # whatever rounding made of the sum of the shares

@@ -74,7 +74,9 @@ def _dead_leaves(textures: Tensor, generator: torch.Generator) -> Tensor:
     smallest = 2.0 * (largest / 4) ** closeness
     radius = (largest**-2 + draw(1, 1) * (smallest**-2 - largest**-2)) ** -0.5
     stretch, angle = 2 ** (2 * draw(1, 1) - 1), math.pi * draw(1, 1)
-    exponent = torch.tensor(_ROUNDNESS, device=device)[(len(_ROUNDNESS) * draw(1, 1)).long()]
+    diamond, disc, box = _ROUNDNESS
+    shape = len(_ROUNDNESS) * draw(1, 1)
+    exponent = torch.where(shape < 1, diamond, torch.where(shape < 2, disc, box))
     row = torch.arange(height, device=device)[:, None] - height * draw(1, 1)
     column = torch.arange(width, device=device) - width * draw(1, 1)
     along = (row * angle.cos() + column * angle.sin()).abs() / (radius * stretch)

@@ -48,7 +48,8 @@ def make_masks(
     Raises:
         ValueError: where the mask generator returns another shape.
     """
-    pixels = reduce_to_mask_size(pixel_space.to_pixels(images))
+    # Shrunk first, so that less has to be turned into pixels.
+    pixels = pixel_space.to_pixels(reduce_to_mask_size(images.float()))
     mask = mask_generator(pixels)
     expected = (len(pixels), 1, *pixels.shape[-2:])
     if tuple(mask.shape) != expected:

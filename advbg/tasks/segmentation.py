@@ -71,7 +71,10 @@ class Segmentation:
 
 def _is_any(labels: Integer[Tensor, "*shape"], values: tuple[int, ...]) -> Bool[Tensor, "*shape"]:
     """Compared as 64-bit integers, since bytes have no -100."""
-    return torch.isin(labels.long(), torch.tensor(values, device=labels.device))
+    found, labels = torch.zeros_like(labels, dtype=torch.bool), labels.long()
+    for value in values:
+        found |= labels == value
+    return found
 
 
 def _label_maps(

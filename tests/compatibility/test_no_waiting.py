@@ -1,0 +1,118 @@
+"""No step waits for a GPU, which would idle while the next operations are launched."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from advbg import AdversarialBackground, Schedule
+from advbg.backgrounds import mixture
+from advbg.random_numbers import draw_number
+from tests.models import a_batch, tiny_classifier
+
+# On a GPU, these copy something to the host or from it and wait; `lift_fresh` is a tensor made of Python's numbers.
+_WAITING = {
+    "_local_scalar_dense",
+    "lift_fresh",
+    "nonzero",
+    "masked_select",
+    "multinomial",
+    "bincount",
+    "_unique2",
+    "equal",
+}
+
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "as `advbg train`": {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "lighting": 0.4},
+    "quantile": {"binarization": "quantile"},
+    "paper": {"background": "paper", "mask_generator": "paper"},
+    "mixture": {"background": [("adversarial", 1.0), ("noise", 1.0), ("black", 1.0)]},
+}
+_every_option = pytest.mark.parametrize("options", _OPTIONS.values(), ids=_OPTIONS)
+
+
+class _Waits(RuntimeError):
+    pass
+
+
+class _RaisesWhereAGpuWaits(TorchDispatchMode):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        indices = args[1] if func.overloadpacket is torch.ops.aten.index else []
+        if func.overloadpacket.__name__ in _WAITING or any(
+            index is not None and index.dtype == torch.bool for index in indices
+        ):
+            raise _Waits(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def _steps(device: str, options: dict[str, Any]) -> Callable[[int], None]:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(classifier=1, mask=2), **options).to(device)
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=1e-2)
+    wrapper.attach(optimizer)
+    images, targets = (tensor.to(device) for tensor in a_batch(16, size=(96, 96)))
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            F.cross_entropy(wrapper(images), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        assert wrapper.phase == ("mask" if count == 1 else "adversarial")
+
+    return take
+
+
+@_every_option
+def test_no_step_after_the_first_asks_for_a_value(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a GPU, this number follows from what lies on the host.
+    monkeypatch.setattr(mixture, "draw_number", lambda _: 0.5)
+    monkeypatch.setattr("advbg.clutter.draw_number", lambda _: 0.5)
+    take = _steps("cpu", options)
+    take(1)
+    with _RaisesWhereAGpuWaits():
+        take(7)
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda tensor: tensor.sum().item(),
+        lambda tensor: tensor + torch.tensor([1.0]),
+        lambda tensor: tensor[tensor > 0],
+        lambda tensor: bool(tensor.any()),
+    ],
+)
+def test_the_check_finds_what_waits(wait: Callable[[torch.Tensor], Any]) -> None:
+    with pytest.raises(_Waits), _RaisesWhereAGpuWaits():
+        wait(torch.ones(3))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@_every_option
+def test_on_a_gpu_torch_sees_no_step_wait(options: dict[str, Any]) -> None:
+    take = _steps("cuda", options)
+    take(1)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        take(7)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize(
+    "device",
+    ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))],
+)
+def test_numbers_for_python_are_uniform_and_follow_from_the_seed(device: str) -> None:
+    def draw(count: int) -> list[float]:
+        generator = torch.Generator(device).manual_seed(3)
+        return [draw_number(generator) for _ in range(count)]
+
+    numbers = torch.tensor(draw(2000))
+    assert torch.equal(numbers, torch.tensor(draw(2000)))
+    assert 0 <= numbers.min() < 0.01 and 0.99 < numbers.max() < 1
+    assert abs(numbers.mean() - 0.5) < 0.03
+    assert len(numbers.unique()) > 1990
