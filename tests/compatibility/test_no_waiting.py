@@ -35,7 +35,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 _every_option = pytest.mark.parametrize("options", _OPTIONS.values(), ids=_OPTIONS)
 
 
-class _Waits(RuntimeError):
+class _WaitError(RuntimeError):
     pass
 
 
@@ -45,7 +45,7 @@ class _RaisesWhereAGpuWaits(TorchDispatchMode):
         if func.overloadpacket.__name__ in _WAITING or any(
             index is not None and index.dtype == torch.bool for index in indices
         ):
-            raise _Waits(str(func))
+            raise _WaitError(str(func))
         return func(*args, **(kwargs or {}))
 
 
@@ -86,7 +86,7 @@ def test_no_step_after_the_first_asks_for_a_value(options: dict[str, Any], monke
     ],
 )
 def test_the_check_finds_what_waits(wait: Callable[[torch.Tensor], Any]) -> None:
-    with pytest.raises(_Waits), _RaisesWhereAGpuWaits():
+    with pytest.raises(_WaitError), _RaisesWhereAGpuWaits():
         wait(torch.ones(3))
 
 
@@ -113,6 +113,7 @@ def test_numbers_for_python_are_uniform_and_follow_from_the_seed(device: str) ->
 
     numbers = torch.tensor(draw(2000))
     assert torch.equal(numbers, torch.tensor(draw(2000)))
-    assert 0 <= numbers.min() < 0.01 and 0.99 < numbers.max() < 1
+    assert 0 <= numbers.min() < 0.01
+    assert 0.99 < numbers.max() < 1
     assert abs(numbers.mean() - 0.5) < 0.03
     assert len(numbers.unique()) > 1990
