@@ -91,12 +91,13 @@ def test_the_check_finds_what_waits(wait: Callable[[torch.Tensor], Any]) -> None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @_every_option
 def test_on_a_gpu_torch_sees_no_step_wait(options: dict[str, Any]) -> None:
     take = _steps("cuda", options)
     take(1)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         take(7)
     finally:
         torch.cuda.set_sync_debug_mode("default")
