@@ -13,7 +13,10 @@ LearningRate = Annotated[
 ]
 Tuning = Annotated[
     str | None,
-    typer.Option(help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not."),
+    typer.Option(
+        help="`gentle`, the default of pre-trained models, keeps what they know; `plain` does not; `ordinary` also "
+        "takes the first classifier as timm makes it."
+    ),
 ]
 
 

@@ -12,7 +12,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from advbg.files import write_atomically
-from advbg.training.settings import GENTLE, PLAIN
+from advbg.training.settings import GENTLE, OF_PRETRAINED, ORDINARY, PLAIN
 
 _HEADER = "advbg_train"
 # Names in a message, at most.
@@ -57,7 +57,7 @@ def choose_tuning(tuning: str | None, weights: object, *, pretrained: bool) -> s
         pretrained: whether timm downloads weights.
 
     Raises:
-        ValueError: where a model with random weights is to be trained gently.
+        ValueError: where a model with random weights is to be trained as only a pre-trained one can be.
     """
     if tuning is None:
         return GENTLE if weights is not None or pretrained else PLAIN
@@ -66,7 +66,7 @@ def choose_tuning(tuning: str | None, weights: object, *, pretrained: bool) -> s
 
 
 def check_tuned_model(tuning: str, weights: object, *, pretrained: bool) -> None:
-    """Check that a model which is trained gently knows something.
+    """Check that a model which is trained gently, or as by an ordinary script, knows something.
 
     Args:
         tuning: as for `choose_tuning`, and so are the others.
@@ -74,9 +74,9 @@ def check_tuned_model(tuning: str, weights: object, *, pretrained: bool) -> None
         pretrained: whether timm downloads weights.
 
     Raises:
-        ValueError: where a model with random weights is to be trained gently.
+        ValueError: where it does not.
     """
-    if tuning == GENTLE and weights is None and not pretrained:
+    if tuning in OF_PRETRAINED and weights is None and not pretrained:
         raise ValueError(f"`tuning` (={tuning!r}) needs a pre-trained model: pass `weights` or `pretrained`")
 
 
@@ -88,6 +88,7 @@ def create_model(
     weights: Path | None = None,
     pretrained: bool = False,
     image_size: int | None = None,
+    tuning: str = PLAIN,
 ) -> nn.Module:
     """Make a timm model for colour images.
 
@@ -98,6 +99,7 @@ def create_model(
         weights: a .safetensors or .pth of the same model, whose classifier may be for other classes: it is not read.
         pretrained: whether timm downloads weights.
         image_size: side of the images in pixels, for models that are made for one size; None for their own.
+        tuning: how it will be trained; `ordinary` leaves a pre-trained model the first classifier that timm gives it.
 
     Raises:
         FileNotFoundError: where there is no file `weights`.
@@ -117,7 +119,7 @@ def create_model(
             raise ValueError(f"`model` (={name!r}) cannot be made: {error}") from error
         if weights is not None:
             _load_backbone(model, weights)
-        if weights is not None or pretrained:
+        if (weights is not None or pretrained) and tuning != ORDINARY:
             # Some models' own first classifiers are so large that their gradient undoes what was learned before.
             model.reset_classifier(classes)
     return model

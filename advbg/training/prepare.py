@@ -150,6 +150,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
         weights=weights,
         pretrained=settings.pretrained,
         image_size=settings.image_size,
+        tuning=settings.training.tuning,
     )
     if settings.training.tuning == GENTLE:
         check_classifier(model)

@@ -14,11 +14,15 @@ from advbg.schedule import Schedule
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 
-# How all weights are trained: plainly, or so that a pre-trained model keeps what it knows.
-PLAIN, GENTLE = "plain", "gentle"
+# How all weights are trained: plainly; as by a script that takes the classifier as timm makes it; or so that a
+# pre-trained model keeps what it knows.
+PLAIN, ORDINARY, GENTLE = "plain", "ordinary", "gentle"
+# Those that say what becomes of what a model knows already.
+OF_PRETRAINED = (ORDINARY, GENTLE)
 # What suits each. A classifier that is fitted before the first step needs next to no phase of its own.
 TUNINGS: dict[str, dict[str, float]] = {
     PLAIN: {"learning_rate": 5e-4, "classifier_share": 0.3},
+    ORDINARY: {"learning_rate": 5e-4, "classifier_share": 0.05},
     GENTLE: {"learning_rate": 2e-4, "classifier_share": 0.05},
 }
 
@@ -60,7 +64,7 @@ class FitSettings:
         lighting: likewise.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
-            and its weights go two fifths of the way back at the end; `plain` is without all that. The
+            and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that. The
             defaults above are those of `plain`; `of` has those of each.
 
     Raises:

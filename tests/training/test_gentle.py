@@ -16,7 +16,7 @@ from advbg.training.fit import fit
 from advbg.training.gentle import check_classifier, fit_classifier, interpolate_weights, interpolated
 from advbg.training.models import choose_tuning
 from advbg.training.prepare import RunSettings
-from advbg.training.settings import GENTLE, PLAIN, FitSettings
+from advbg.training.settings import GENTLE, ORDINARY, PLAIN, FitSettings
 from advbg.training.testing import predict
 from tests.training.made_up import some_data
 
@@ -135,18 +135,19 @@ def test_pre_trained_models_are_tuned_gently_unless_it_is_said_otherwise() -> No
     assert choose_tuning(PLAIN, Path("file"), pretrained=False) == PLAIN
 
 
-def test_random_weights_cannot_be_tuned_gently() -> None:
-    with pytest.raises(ValueError, match=r"`tuning` \(='gentle'\) needs a pre-trained model: pass `weights` or"):
-        choose_tuning(GENTLE, None, pretrained=False)
+@pytest.mark.parametrize("tuning", [GENTLE, ORDINARY])
+def test_random_weights_cannot_be_tuned_as_pre_trained_ones(tuning: str) -> None:
+    with pytest.raises(ValueError, match=rf"`tuning` \(='{tuning}'\) needs a pre-trained model: pass `weights` or"):
+        choose_tuning(tuning, None, pretrained=False)
     with pytest.raises(ValueError, match="needs a pre-trained model"):
-        RunSettings("folder", "resnet18", training=FitSettings.of(GENTLE))
+        RunSettings("folder", "resnet18", training=FitSettings.of(tuning))
     with pytest.raises(ValueError, match="needs a pre-trained model"):
-        CaseRecipe("resnet18", None, False, 32, 3, 6, 2e-4, "float32", GENTLE)
+        CaseRecipe("resnet18", None, False, 32, 3, 6, 2e-4, "float32", tuning)
 
 
 @pytest.mark.parametrize("make", [FitSettings.of, lambda tuning: FitSettings(tuning=tuning)])
 def test_an_unknown_tuning_is_refused(make) -> None:
-    with pytest.raises(ValueError, match=r"`tuning` \(='soft'\) must be one of plain, gentle"):
+    with pytest.raises(ValueError, match=r"`tuning` \(='soft'\) must be one of plain, ordinary, gentle"):
         make("soft")
 
 

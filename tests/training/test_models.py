@@ -46,6 +46,16 @@ def test_a_new_head_on_learned_features_begins_small(tmp_path: Path, name) -> No
     assert torch.equal(again.get_classifier().weight, head.weight)
 
 
+def test_an_ordinary_script_gets_the_head_that_timm_makes(tmp_path: Path) -> None:
+    save_file(timm.create_model(NAME, num_classes=7).state_dict(), tmp_path / "w.safetensors")
+    model = create_model(NAME, 3, seed=4, weights=tmp_path / "w.safetensors", tuning="ordinary")
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        theirs = timm.create_model(NAME, num_classes=3)
+    assert torch.equal(model.get_classifier().weight, theirs.get_classifier().weight)
+    assert not torch.equal(model.conv_stem.weight, theirs.conv_stem.weight)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -51,7 +51,7 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--device", "tpu"], "`device` (='tpu') must be one of auto, cpu, cuda"),
         (["--weights", "nowhere.pth"], "`weights` (='nowhere.pth') does not exist"),
         (["--weights", __file__, "--pretrained"], "are two answers to one question"),
-        (["--tuning", "soft"], "`tuning` (='soft') must be one of plain, gentle"),
+        (["--tuning", "soft"], "`tuning` (='soft') must be one of plain, ordinary, gentle"),
         (["--tuning", "gentle"], "`tuning` (='gentle') needs a pre-trained model: pass `weights` or `pretrained`"),
         (["--weights", __file__], "is damaged or no file of weights"),
         (["--test", "nowhere"], "`--test` (='nowhere') is not a directory"),

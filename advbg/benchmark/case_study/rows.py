@@ -43,7 +43,7 @@ class CaseRecipe:
         batch_size: images in a step.
         learning_rate: the largest of one cycle.
         precision: `float32` or `bfloat16`.
-        tuning: `gentle` or `plain`.
+        tuning: one of `TUNINGS`.
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -89,6 +89,7 @@ class CaseRecipe:
             weights=Path(self.weights) if self.weights else None,
             pretrained=self.pretrained,
             image_size=self.image_size,
+            tuning=self.tuning,
         )
 
     def settings(self, row: str, seed: int, photographs: Path) -> FitSettings:
