@@ -99,6 +99,7 @@ def train(
             training=FitSettings.of(
                 choose_tuning(tuning, weights, pretrained=pretrained),
                 learning_rate,
+                pretrained=pretrained or weights is not None,
                 method=method,
                 background=background,
                 clutter=clutter,

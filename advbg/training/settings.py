@@ -19,12 +19,10 @@ TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 PLAIN, ORDINARY, GENTLE = "plain", "ordinary", "gentle"
 # Those that say what becomes of what a model knows already.
 OF_PRETRAINED = (ORDINARY, GENTLE)
-# What suits each. A classifier that is fitted before the first step needs next to no phase of its own.
-TUNINGS: dict[str, dict[str, float]] = {
-    PLAIN: {"learning_rate": 5e-4, "classifier_share": 0.3},
-    ORDINARY: {"learning_rate": 5e-4, "classifier_share": 0.05},
-    GENTLE: {"learning_rate": 2e-4, "classifier_share": 0.05},
-}
+# The learning rate that suits each.
+TUNINGS = {PLAIN: 5e-4, ORDINARY: 5e-4, GENTLE: 2e-4}
+# Of the steps, before masks are learned: a model with random weights says nothing of its images at first.
+_OF_RANDOM_WEIGHTS, _OF_KNOWLEDGE = 0.3, 0.05
 
 # The row whose backgrounds can be chosen, and the one that is what the paper says.
 PROPOSAL, PAPER = "proposal", "paper"
@@ -65,7 +63,7 @@ class FitSettings:
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that. The
-            defaults above are those of `plain`; `of` has those of each.
+            defaults above are those of `plain` and random weights; `of` has those of each.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.
@@ -77,10 +75,10 @@ class FitSettings:
     photographs: str | None = None
     epochs: int = 6
     batch_size: int = 32
-    learning_rate: float = TUNINGS[PLAIN]["learning_rate"]
+    learning_rate: float = TUNINGS[PLAIN]
     seed: int = 0
     precision: str = "float32"
-    classifier_share: float = TUNINGS[PLAIN]["classifier_share"]
+    classifier_share: float = _OF_RANDOM_WEIGHTS
     mask_share: float = 0.1
     placement: float = 0.5
     lighting: float = 0.4
@@ -88,12 +86,15 @@ class FitSettings:
     tuning: str = PLAIN
 
     @classmethod
-    def of(cls, tuning: str, learning_rate: float | None = None, **others: Any) -> "FitSettings":
-        """Settings with the learning rate and the phases that suit a tuning.
+    def of(
+        cls, tuning: str, learning_rate: float | None = None, *, pretrained: bool = False, **others: Any
+    ) -> "FitSettings":
+        """Settings with the learning rate and the phases that suit a tuning and a model.
 
         Args:
             tuning: one of `TUNINGS`.
             learning_rate: instead of the one that suits it.
+            pretrained: whether the model knows something; it must where tuning is `gentle` or `ordinary`.
             others: further arguments by their names.
 
         Raises:
@@ -101,10 +102,10 @@ class FitSettings:
             ValueError: likewise.
         """
         check_tuning(tuning)
-        options: dict[str, Any] = {"tuning": tuning, **TUNINGS[tuning], **others}
-        if learning_rate is not None:
-            options["learning_rate"] = learning_rate
-        return cls(**options)
+        share = _OF_KNOWLEDGE if pretrained or tuning in OF_PRETRAINED else _OF_RANDOM_WEIGHTS
+        options: dict[str, Any] = {"classifier_share": share, **others}
+        rate = TUNINGS[tuning] if learning_rate is None else learning_rate
+        return cls(tuning=tuning, learning_rate=rate, **options)
 
     def __post_init__(self) -> None:
         if self.method not in TRAINING_METHODS:

@@ -157,7 +157,11 @@ def test_each_tuning_has_a_learning_rate_and_phases_of_its_own_unless_others_are
     assert (gentle.tuning, gentle.seed) == (GENTLE, 3)
     assert gentle.learning_rate < FitSettings().learning_rate
     assert gentle.classifier_share < FitSettings().classifier_share
+    assert FitSettings.of(PLAIN, pretrained=True).classifier_share == gentle.classifier_share
+    assert FitSettings.of(PLAIN, pretrained=True).learning_rate == FitSettings().learning_rate
     assert FitSettings.of(GENTLE, 0.1).learning_rate == 0.1
+    with pytest.raises(ValueError, match=r"`learning_rate` \(=0.0\) must be above 0"):
+        FitSettings.of(GENTLE, 0.0)
     assert FitSettings.of(GENTLE, classifier_share=0.2).classifier_share == 0.2
 
 

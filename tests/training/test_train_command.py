@@ -181,7 +181,7 @@ def test_a_pre_trained_model_is_tuned_gently_unless_it_is_said_otherwise(
         assert train(monkeypatch, folder, tmp_path / name, "--weights", file, "--method", "baseline", *more) == 0
         settings = results_of(tmp_path / name)["settings"]
         found[name] = tuple(settings[part] for part in ("tuning", "learning_rate", "classifier_share"))
-    assert found == {"gentle": ("gentle", 2e-4, 0.05), "faster": ("gentle", 0.01, 0.05), "plain": ("plain", 5e-4, 0.3)}
+    assert found == {"gentle": ("gentle", 2e-4, 0.05), "faster": ("gentle", 0.01, 0.05), "plain": ("plain", 5e-4, 0.05)}
 
 
 def test_a_test_folder_called_as_what_is_held_out_keeps_its_own_figures(

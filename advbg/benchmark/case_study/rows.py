@@ -104,6 +104,7 @@ class CaseRecipe:
         return FitSettings.of(
             self.tuning,
             self.learning_rate,
+            pretrained=not self.from_scratch,
             method=PROPOSAL if row == MIXED else row,
             photographs=str(photographs) if row == PHOTOGRAPHS else None,
             epochs=self.epochs,
