@@ -105,8 +105,9 @@ class Companions(nn.Module):
             if self.phase == "mask" and torch.is_grad_enabled():
                 self.learning = True
                 try:
+                    objective, task = self.options.mask_objective, self.options.task
                     self.mask_loss = learn_masks(
-                        self.mask_generator, self.options.mask_objective, model, call, images, targets, self.pixel_space
+                        self.mask_generator, objective, model, call, images, targets, self.pixel_space, task
                     )
                 finally:
                     self.learning = False

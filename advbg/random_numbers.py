@@ -4,6 +4,7 @@ import hashlib
 
 import torch
 
+# As many as the digits of a float hold.
 _BYTES = 6
 
 
@@ -12,6 +13,7 @@ def draw_number(generator: torch.Generator) -> float:
 
     A GPU's generator is asked for its state alone, which lies on the host, and the number follows from that.
     """
+    # On a GPU this only moves the generator on.
     drawn = torch.rand((), generator=generator, device=generator.device)
     if generator.device.type != "cuda":
         return drawn.item()

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from advbg import AdversarialBackground, Schedule
+from advbg.masks import PaperObjective
 from tests.models import a_batch, adversarial_wrapper, tiny_classifier, train
 
 
@@ -38,12 +39,52 @@ def test_masks_are_learned_from_half_precision_images_under_autocast(dtype: torc
 
 @pytest.mark.parametrize(("dtype", "seen"), [(torch.bfloat16, torch.bfloat16), (torch.float16, torch.float32)])
 def test_for_its_masks_the_model_is_asked_in_bfloat16_where_it_trains_so(dtype: torch.dtype, seen: torch.dtype) -> None:
-    wrapper, outputs = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9)), []
+    wrapper, outputs, cached = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9)), [], []
     wrapper.companions.attached = True
-    wrapper.model.register_forward_hook(lambda module, _, output: module.training or outputs.append(output.dtype))
+
+    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        if not module.training:
+            outputs.append(output.dtype)
+            cached.append(torch.is_autocast_cache_enabled() and seen != torch.float32)
+
+    wrapper.model.register_forward_hook(note)
     with torch.autocast("cpu", dtype=dtype):
         wrapper(a_batch()[0])
     assert outputs == [seen] * 4
+    # Older releases of torch would hand weights that were cast under `no_grad` to the user's own call.
+    assert not any(cached)
+
+
+@pytest.mark.parametrize("task", ["regression", "reinforcement"])
+def test_numbers_that_may_be_small_beside_their_offset_are_asked_for_in_full_precision(task: str) -> None:
+    wrapper, outputs = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9), task=task), []
+    wrapper.companions.attached = True
+
+    def note(module: torch.nn.Module, _: object, output: torch.Tensor) -> None:
+        if not module.training:
+            outputs.append(output.dtype)
+
+    wrapper.model.register_forward_hook(note)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wrapper(a_batch()[0])
+    assert outputs
+    assert set(outputs) == {torch.float32}
+
+
+def test_an_objective_is_shown_outputs_in_full_precision() -> None:
+    seen = []
+
+    def criterion(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        seen.append(outputs.dtype)
+        return F.huber_loss(outputs, F.one_hot(targets, 4).float())
+
+    objective = PaperObjective(criterion=criterion)
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9), mask_objective=objective)
+    wrapper.companions.attached = True
+    images, targets = a_batch()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        wrapper(images, targets=targets)
+    assert seen == [torch.float32]
 
 
 def test_masks_that_are_learned_under_autocast_leave_the_model_its_own_gradients() -> None:

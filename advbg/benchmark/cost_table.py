@@ -31,15 +31,15 @@ def cost_page(measured: Sequence[dict[str, Any]]) -> str:
         "# What it costs",
         "Measured by `advbg bench`, all kinds of steps in turns in one run. A ratio is that of a step to the plain "
         "step of the same round: the median and the quartiles over the rounds. Memory is the peak beyond what the "
-        "process had before, in a process of its own. `two passes` makes the max step in a pass of its own, as the "
-        "authors' code does; `RandConv with consistency` shows the model three views of each image; `offline cut "
-        "and paste` needs masks and backgrounds made beforehand.",
+        "process had before, on a CPU in a process of its own. `two passes` makes the max step in a pass of its own, "
+        "as the authors' code does; `RandConv with consistency` shows the model three views of each image; `offline "
+        "cut and paste` needs masks and backgrounds made beforehand.",
     ]
     for results in measured:
         settings, machine = results["settings"], results["machine"]
         precision = "bfloat16" if settings["bfloat16"] else "float32"
         on_gpu = torch.device(settings["device"]).type == "cuda"
-        where = machine["gpu"] if on_gpu else f"{machine['processor']}, {machine['threads']} threads"
+        where = machine.get("gpu", "a GPU") if on_gpu else f"{machine['processor']}, {machine['threads']} threads"
         command = f"--model {settings['model']} --image-size {settings['image_size']}"
         command += (
             f" --batch-size {settings['batch_size']} --device {settings['device']} --repeats {settings['repeats']}"

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from advbg.masks.objectives import MaskObjective
 from advbg.masks.resolution import enlarge, reduce_to_mask_size
@@ -68,6 +69,7 @@ def learn_masks(
     images: Float[Tensor, "batch channel height width"],
     targets: Any | None,
     pixel_space: PixelSpace,
+    task: str,
 ) -> Float[Tensor, ""]:
     """Add a batch's gradient to the mask generator's, and to nothing else.
 
@@ -79,19 +81,24 @@ def learn_masks(
         images: the model's input.
         targets: for the objective.
         pixel_space: the normalisation of the images.
+        task: its name. In classification, the objective's model runs in bfloat16 where the user's autocast says so, and
+            in full precision otherwise; the objective sees float32 in either case.
 
     Returns:
         The objective's loss, without a graph.
     """
     parameters = trainable_parameters(mask_generator)
     images, device = images.detach(), images.device.type
-    bfloat16 = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.bfloat16
+    # Not in float16, whose gradients vanish, since this loss has no GradScaler of its own; and not where a difference
+    # may be lost beside an offset, which logits have not.
+    autocast = torch.is_autocast_enabled(device) and task == "classification"
+    bfloat16 = autocast and torch.get_autocast_dtype(device) == torch.bfloat16
 
     def call_as_trained(inputs: Tensor) -> Any:
-        # Not in float16, whose gradients vanish: this loss has no GradScaler of its own. Without the cache, which would
-        # hand weights that were cast under `no_grad` to the user's own call.
+        # The cache of older releases of torch hands weights that were cast under `no_grad` to the user's own call.
         with torch.autocast(device, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
-            return call(inputs)
+            outputs = call(inputs)
+        return tree_map_only(Tensor, _in_full_precision, outputs) if bfloat16 else outputs
 
     if torch.is_autocast_enabled(device):
         images = images.float()
@@ -103,3 +110,7 @@ def learn_masks(
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     accumulate(parameters, gradients)
     return loss.detach()
+
+
+def _in_full_precision(output: Tensor) -> Tensor:
+    return output.float() if output.is_floating_point() else output

@@ -62,7 +62,8 @@ class FitSettings:
         lighting: likewise.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
-            and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that. The
+            and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
+            differ in the model alone that `create_model` makes. The
             defaults above are those of `plain` and random weights; `of` has those of each.
 
     Raises:
@@ -94,7 +95,7 @@ class FitSettings:
         Args:
             tuning: one of `TUNINGS`.
             learning_rate: instead of the one that suits it.
-            pretrained: whether the model knows something; it must where tuning is `gentle` or `ordinary`.
+            pretrained: whether the model knows something; taken for granted where `tuning` is `gentle` or `ordinary`.
             others: further arguments by their names.
 
         Raises:

@@ -76,6 +76,17 @@ def test_the_page_shows_every_figure_and_the_command(measured):
     assert f"**{measured['schedule']:.2f}** times plain" in page
 
 
+def test_the_page_names_the_gpu_and_every_flag_of_what_was_measured_on_one(measured):
+    settings = {**measured["settings"], "device": "cuda", "bfloat16": True, "channels_last": True}
+    machine = {**measured["machine"], "gpu": "NVIDIA H100"}
+    page = cost_page([{**measured, "settings": settings, "machine": machine}])
+    command = (
+        "--batch-size 2 --device cuda --repeats 2 --precision bfloat16 --channels-last`: bfloat16, NVIDIA H100, torch"
+    )
+    assert command in page
+    assert measured["machine"]["processor"] not in page
+
+
 def test_the_command_prints_the_table_and_writes_the_figures(measured, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cost, "measure_cost", lambda *_: measured)
     output = tmp_path / "cost.json"

@@ -11,9 +11,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from advbg import AdversarialBackground, Schedule
 from advbg.backgrounds import mixture
 from advbg.random_numbers import draw_number
-from tests.models import a_batch, tiny_classifier
+from tests.models import a_batch, adversarial_wrapper, tiny_classifier
 
 # On a GPU, these copy something to the host or from it and wait; `lift_fresh` is a tensor made of Python's numbers.
+# `cpu()` and `tolist()` of what lies on the CPU cannot be seen here; the test on a GPU is for them.
 _WAITING = {
     "_local_scalar_dense",
     "lift_fresh",
@@ -23,11 +24,13 @@ _WAITING = {
     "bincount",
     "_unique2",
     "equal",
+    "isin",
+    "repeat_interleave",
 }
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
-    "as `advbg train`": {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "lighting": 0.4},
+    "other places, light and clutter": {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "lighting": 0.4},
     "quantile": {"binarization": "quantile"},
     "paper": {"background": "paper", "mask_generator": "paper"},
     "mixture": {"background": [("adversarial", 1.0), ("noise", 1.0), ("black", 1.0)]},
@@ -41,19 +44,21 @@ class _WaitError(RuntimeError):
 
 class _RaisesWhereAGpuWaits(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        indices = args[1] if func.overloadpacket is torch.ops.aten.index else []
+        indexing = (torch.ops.aten.index, torch.ops.aten.index_put, torch.ops.aten.index_put_)
+        indices = args[1] if func.overloadpacket in indexing else []
         if func.overloadpacket.__name__ in _WAITING or any(
-            index is not None and index.dtype == torch.bool for index in indices
+            index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices
         ):
             raise _WaitError(str(func))
         return func(*args, **(kwargs or {}))
 
 
-def _steps(device: str, options: dict[str, Any]) -> Callable[[int], None]:
-    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(classifier=1, mask=2), **options).to(device)
+def _steps(device: str, options: dict[str, Any], channels: int = 3) -> Callable[[int], None]:
+    model = tiny_classifier(channels)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=1, mask=2), **options).to(device)
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=1e-2)
     wrapper.attach(optimizer)
-    images, targets = (tensor.to(device) for tensor in a_batch(16, size=(96, 96)))
+    images, targets = (tensor.to(device) for tensor in a_batch(16, channels, size=(96, 96)))
 
     def take(count: int) -> None:
         for _ in range(count):
@@ -76,6 +81,26 @@ def test_no_step_after_the_first_asks_for_a_value(options: dict[str, Any], monke
         take(7)
 
 
+def test_no_step_before_grey_images_asks_for_a_value() -> None:
+    take = _steps("cpu", {}, channels=1)
+    take(1)
+    with _RaisesWhereAGpuWaits():
+        take(7)
+
+
+def test_no_step_with_maps_of_labels_asks_for_a_value() -> None:
+    model = torch.nn.Conv2d(3, 3, 3, padding=1)
+    wrapper = adversarial_wrapper(model, mask_generator="unet", task="segmentation")
+    wrapper.companions.attached = True
+    images, _ = a_batch()
+    labels = (images.amax(dim=1) > 0).long()
+    labels[:, :2] = -100
+    wrapper(images, targets=labels)
+    with _RaisesWhereAGpuWaits():
+        outputs = wrapper(images, targets=labels)
+        F.cross_entropy(outputs, wrapper.companions.targets, ignore_index=-100).backward()
+
+
 @pytest.mark.parametrize(
     "wait",
     [
@@ -83,6 +108,7 @@ def test_no_step_after_the_first_asks_for_a_value(options: dict[str, Any], monke
         lambda tensor: tensor + torch.tensor([1.0]),
         lambda tensor: tensor[tensor > 0],
         lambda tensor: bool(tensor.any()),
+        lambda tensor: tensor.index_put((tensor > 0,), torch.zeros(())),
     ],
 )
 def test_the_check_finds_what_waits(wait: Callable[[torch.Tensor], Any]) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from timm import create_model
 from advbg.backgrounds.patterns import PATTERNS
 from advbg.preview import rebuild
 from advbg.training import run as training_run
+from advbg.training.prepare import RunSettings, prepare
+from advbg.training.settings import FitSettings
 from tests.training.command_line import results_of, run, train
 from tests.training.made_up import COLORS, a_folder, a_picture
 
@@ -182,6 +185,18 @@ def test_a_pre_trained_model_is_tuned_gently_unless_it_is_said_otherwise(
         settings = results_of(tmp_path / name)["settings"]
         found[name] = tuple(settings[part] for part in ("tuning", "learning_rate", "classifier_share"))
     assert found == {"gentle": ("gentle", 2e-4, 0.05), "faster": ("gentle", 0.01, 0.05), "plain": ("plain", 5e-4, 0.05)}
+
+
+@pytest.mark.parametrize(("tuning", "small"), [("plain", True), ("ordinary", False)])
+def test_an_ordinary_tuning_alone_begins_with_the_classifier_that_timm_makes(
+    tuning: str, small: bool, folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(create_model("test_efficientnet", num_classes=7).state_dict(), file)
+    training = FitSettings.of(tuning, method="baseline")
+    model: Any = prepare(RunSettings(str(folder), "test_efficientnet", weights=str(file), training=training)).model
+    head = model.get_classifier()
+    assert (head.weight.abs().max() <= head.in_features**-0.5) == small
 
 
 def test_a_test_folder_called_as_what_is_held_out_keeps_its_own_figures(

@@ -4,6 +4,7 @@ import json
 import re
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,6 +238,22 @@ def test_a_model_without_feature_maps_cannot_be_attended(tmp_path: Path) -> None
         attention.AttentionAround(model, 3, 32)
     with pytest.raises(ValueError, match=r"shape \(1, 1, 1, 768\)"):
         attention.AttentionAround(create_model("swin_tiny_patch4_window7_224", 3, seed=0, image_size=32), 3, 32)
+
+
+def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(create_model("test_efficientnet", 5, seed=0).state_dict(), file)
+    heads, shares = {}, {}
+    for tuning in ("plain", "ordinary"):
+        recipe = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", tuning)
+        model: Any = recipe.model_for(4, seed=1)
+        heads[tuning] = model.get_classifier().weight.abs().max().item()
+        shares[tuning] = recipe.settings("proposal", 0, tmp_path).classifier_share
+    # Of 4 classes timm draws up to 1 / sqrt(4).
+    assert heads["plain"] < 0.1 < heads["ordinary"]
+    assert shares == {"plain": 0.05, "ordinary": 0.05}
+    scratch = CaseRecipe("test_efficientnet", None, False, 32, 3, 6, 5e-4, "float32", "plain")
+    assert scratch.settings("proposal", 0, tmp_path).classifier_share == 0.3
 
 
 def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
