@@ -56,7 +56,9 @@ def test_links_and_pictures_of_the_page_exist() -> None:
 @pytest.mark.parametrize(
     ("row", "study", "method", "seeds"),
     [
-        ("plain fine-tuning", "office10-plain", "baseline", 3),
+        ("the model as timm makes it", "office10-ordinary", "baseline", 3),
+        ("with backgrounds: `--tuning ordinary`", "office10-ordinary", "proposal", 3),
+        ("its classifier begun small", "office10-plain", "baseline", 3),
         ("with backgrounds: `--tuning plain`", "office10-plain", "proposal", 3),
         ("[gentle tuning]", "office10", "baseline", 6),
         ("with backgrounds, the default", "office10", "proposal", 6),
