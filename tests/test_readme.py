@@ -53,6 +53,17 @@ def test_links_and_pictures_of_the_page_exist() -> None:
     assert [link for link in local if not (root / link).exists()] == []
 
 
+@pytest.mark.parametrize("name", ["resnet50-224", "resnet18-128", "resnet50-224-cuda"])
+def test_its_figures_of_cost_are_those_that_were_published(name: str) -> None:
+    file = Path(__file__).parents[1] / "docs" / "results" / "cost" / f"{name}.json"
+    results = json.loads(file.read_text(encoding="utf-8"))
+    (paragraph,) = [part for part in _README.split("\n\n") if part.startswith("What it costs")]
+    written = re.findall(r"\d\.\d\d", paragraph)
+    published = [f"{results['steps']['adversarial phase']['ratio']['median']:.2f}", f"{results['schedule']:.2f}"]
+    place = {"resnet50-224": (0, 2), "resnet18-128": (1, 3), "resnet50-224-cuda": (4, 5)}[name]
+    assert [written[index] for index in place] == published
+
+
 @pytest.mark.parametrize(
     ("row", "study", "method", "seeds"),
     [

@@ -98,10 +98,8 @@ def measure_cost(settings: CostSettings, report: Callable[[str], None]) -> dict[
         + shares.mask * measured["mask phase"]["ratio"]["median"]
         + (_WHOLE - shares.classifier - shares.mask) * measured["adversarial phase"]["ratio"]["median"]
     ) / _WHOLE
-    here = environment()
-    if torch.device(settings.device).type == "cuda":
-        here["machine"] = {**here["machine"], "gpu": torch.cuda.get_device_name(settings.device)}
-    return {"settings": vars(settings), **here, "steps": measured, "schedule": round(whole, 4)}
+    here = {"settings": vars(settings), **environment(settings.device)}
+    return {**here, "steps": measured, "schedule": round(whole, 4)}
 
 
 def _summary(

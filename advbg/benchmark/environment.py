@@ -12,9 +12,14 @@ import torch
 _PACKAGES = ("advbg", "torch", "torchvision", "timm", "kornia", "albumentations", "numpy", "scikit-image")
 
 
-def environment() -> dict[str, Mapping[str, str | int]]:
-    """Describe this machine, with its first GPU if it has any, and the versions of what runs on it."""
-    gpu = {"gpu": torch.cuda.get_device_name(0)} if torch.cuda.is_available() else {}
+def environment(device: str = "cuda") -> dict[str, Mapping[str, str | int]]:
+    """Describe this machine and the versions of what runs on it.
+
+    Args:
+        device: what is used; a GPU is named, where there is one.
+    """
+    on_gpu = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    gpu = {"gpu": torch.cuda.get_device_name(device)} if on_gpu else {}
     return {
         "machine": {
             "processor": _processor(),

@@ -38,9 +38,8 @@ _INTRODUCTION = (
     "silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained models, for every row; "
     "plain tuning is without it; an ordinary script also takes the first classifier as timm makes it, which for some "
     "models is so large that its gradient undoes what was learned before. Accuracy in percent, of the last epoch; mean "
-    "± standard deviation over "
-    "seeds. The rows were trained on days of different speed: [what steps cost](../cost/index.md) was measured side "
-    "by side.\n"
+    "± standard deviation over seeds. The rows were trained on days of different speed: [what steps "
+    "cost](../cost/index.md) was measured side by side.\n"
 )
 
 
