@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from advbg.appearance import draw_lighting, draw_placement, found, move_objects, relight
+from advbg.copies import draw_copies, show_copies
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
@@ -30,6 +31,7 @@ class CompositeParameters:
         lighting: of each composite, as `relight` takes it; None where all stay in their light.
         hard: which masks get hard edges when they are enlarged; None where none does: where images are as small as
             masks, or the option `halo` is 0.
+        copies: of each object, as `show_copies` takes them; None where all are single.
     """
 
     backgrounds: Float[Tensor, "batch channel height width"]
@@ -38,6 +40,7 @@ class CompositeParameters:
     placement: Float[Tensor, "batch 3"] | None = None
     lighting: Float[Tensor, "batch light"] | None = None
     hard: Bool[Tensor, "batch"] | None = None
+    copies: Float[Tensor, "batch draws"] | None = None
 
     def __getitem__(self, indices: slice | Tensor | list[int]) -> "CompositeParameters":
         draws = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -58,19 +61,21 @@ def draw_parameters(
 
     Args:
         backgrounds: pixels in [0, 1].
-        options: how much of what to draw; nothing is drawn for a `placement` or `lighting` of 0, nor edges for a
-            `halo` of 0.
+        options: how much of what to draw; nothing is drawn for a `placement`, `copies` or `lighting` of 0, nor edges
+            for a `halo` of 0.
         largest_halo: in pixels of the mask.
         generator: on the backgrounds' device.
     """
     count, channels, device = *backgrounds.shape[:2], backgrounds.device
     composited = torch.rand(count, generator=generator, device=device) >= options.clean_share
     halo = torch.randint(largest_halo + 1, (count,), generator=generator, device=device)
-    placement = draw_placement(composited, options.placement, generator) if options.placement else None
+    copies = draw_copies(composited, options.copies, generator) if options.copies else None
+    single = composited if copies is None else composited & (copies[:, 0] == 0)
+    placement = draw_placement(single, options.placement, generator) if options.placement else None
     lighting = draw_lighting(composited, channels, options.lighting, generator) if options.lighting else None
     enlarged = reduced_size(backgrounds) != backgrounds.shape[-2:]
     hard = torch.rand(count, generator=generator, device=device) < _HARD_SHARE if options.halo and enlarged else None
-    return CompositeParameters(backgrounds, composited, halo, placement, lighting, hard)
+    return CompositeParameters(backgrounds, composited, halo, placement, lighting, hard, copies)
 
 
 def widen(
@@ -174,6 +179,8 @@ def composite_with(
     Returns:
         Composites of the images' shape, dtype and memory layout.
     """
+    if params.copies is not None:
+        images, mask = show_copies(images, mask, params.copies)
     if params.placement is not None:
         images, mask = move_objects(images, mask, params.placement)
     composites = composite(images, mask, params.backgrounds, params.composited, pixel_space)

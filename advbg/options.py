@@ -31,6 +31,7 @@ class Options:
     halo: float = 1 / 16
     background: Background = "adversarial"
     placement: float = 0.0
+    copies: float = 0.0
     lighting: float = 0.0
     clutter: float = 0.0
     seed: int = 0
@@ -40,18 +41,19 @@ class Options:
             raise TypeError(f"`schedule` (={self.schedule!r}) must be an `advbg.Schedule`")
         if isinstance(self.mask_objective, type) or not callable(self.mask_objective):
             raise TypeError(f"`mask_objective` (={self.mask_objective!r}) must be an objective to call, not its name")
-        for name in ("clean_share", "halo", "clutter"):
+        for name in ("clean_share", "halo", "copies", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
         if not 0 <= self.placement < 1:
             raise ValueError(f"`placement` (={self.placement!r}) must be a share in [0, 1)")
         if not 0 <= self.lighting <= _STRONGEST_LIGHT:
             raise ValueError(f"`lighting` (={self.lighting!r}) must be in [0, {_STRONGEST_LIGHT}]")
-        if self.placement and self.task != "classification":
-            raise ValueError(
-                f"`placement` (={self.placement!r}) moves objects, which the targets of `task` (={self.task!r}) may "
-                "tell the places of: it must be 0"
-            )
+        for name in ("placement", "copies"):
+            if getattr(self, name) and self.task != "classification":
+                raise ValueError(
+                    f"`{name}` (={getattr(self, name)!r}) moves objects, which the targets of `task` (={self.task!r}) "
+                    "may tell the places of: it must be 0"
+                )
         if self.clutter and self.task != "classification":
             raise ValueError(
                 f"`clutter` (={self.clutter!r}) shows pieces of other objects, which the targets of `task` "
@@ -95,6 +97,7 @@ class Options:
             "halo": self.halo,
             "clean_share": self.clean_share,
             "placement": self.placement,
+            "copies": self.copies,
             "lighting": self.lighting,
             "clutter": self.clutter,
         }

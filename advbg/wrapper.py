@@ -45,6 +45,8 @@ class AdversarialBackground(nn.Module):
             which each image gets one.
         placement: by how much an object may be shrunk, in [0, 1): half of the composites show it smaller, at any place.
             For `classification` only, since other tasks' targets may tell places.
+        copies: share of the composites, in [0, 1], that show their object many times over, as a shelf or a field does.
+            For `classification` only, likewise.
         lighting: how far the light of composites goes, in [0, 2]: in half of them gamma, contrast and brightness
             change by factors of up to e to its power, and brightness a little more in each channel.
         clutter: share of the backgrounds, in [0, 1], that are pieces of other images, about their objects, instead
@@ -73,6 +75,7 @@ class AdversarialBackground(nn.Module):
         halo: float = 1 / 16,
         background: Background = "adversarial",
         placement: float = 0.0,
+        copies: float = 0.0,
         lighting: float = 0.0,
         clutter: float = 0.0,
         seed: int = 0,
@@ -90,6 +93,7 @@ class AdversarialBackground(nn.Module):
             halo=halo,
             background=background,
             placement=placement,
+            copies=copies,
             lighting=lighting,
             clutter=clutter,
             seed=seed,

@@ -67,6 +67,13 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         help="by how much objects may be shrunk, and put elsewhere, in half of the composites (default: %(default)s)",
     )
     group.add_argument(
+        "--advbg-copies",
+        type=float,
+        default=defaults.copies,
+        metavar="SHARE",
+        help="share of the composites that show their object many times over (default: %(default)s)",
+    )
+    group.add_argument(
         "--advbg-lighting",
         type=float,
         default=defaults.lighting,
@@ -114,6 +121,7 @@ def advbg_options(
         "mask_generator": args.advbg_mask_generator,
         "halo": args.advbg_halo,
         "placement": args.advbg_placement,
+        "copies": args.advbg_copies,
         "lighting": args.advbg_lighting,
         "clutter": args.advbg_clutter,
         "seed": args.advbg_seed,

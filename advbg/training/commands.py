@@ -44,9 +44,17 @@ def train(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default 0.5.",
+            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default 0.5, and "
+            "0 for pre-trained models that are tuned plainly.",
         ),
     ] = None,
+    copies: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the composites that show their object many times over, as a shelf or a heap does.",
+        ),
+    ] = 0.0,
     photographs: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Backgrounds of the method `photographs`.")
     ] = None,
@@ -103,6 +111,7 @@ def train(
                 method=method,
                 background=background,
                 clutter=clutter,
+                copies=copies,
                 photographs=str(photographs) if photographs else None,
                 epochs=epochs,
                 batch_size=batch_size,

@@ -31,6 +31,18 @@ PROPOSAL, PAPER = "proposal", "paper"
 CLUTTER = 0.5
 
 
+def clutter_of(tuning: str, *, pretrained: bool) -> float:
+    """The share of the proposal's backgrounds that are pieces of objects, where nothing else is said.
+
+    Tuned plainly, a pre-trained model loses by them before other cameras: its statistics of BatchNorm follow them.
+
+    Args:
+        tuning: one of `TUNINGS`.
+        pretrained: whether the model knows something.
+    """
+    return 0.0 if tuning == PLAIN and pretrained else CLUTTER
+
+
 def check_tuning(tuning: str) -> None:
     """Check the name of a tuning.
 
@@ -60,6 +72,7 @@ class FitSettings:
         placement: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves objects
             where they are.
         lighting: likewise.
+        copies: likewise.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
@@ -83,6 +96,7 @@ class FitSettings:
     mask_share: float = 0.1
     placement: float = 0.5
     lighting: float = 0.4
+    copies: float = 0.0
     clutter: float | None = None
     tuning: str = PLAIN
 
@@ -90,7 +104,7 @@ class FitSettings:
     def of(
         cls, tuning: str, learning_rate: float | None = None, *, pretrained: bool = False, **others: Any
     ) -> "FitSettings":
-        """Settings with the learning rate and the phases that suit a tuning and a model.
+        """Settings with the learning rate, the phases and the clutter that suit a tuning and a model.
 
         Args:
             tuning: one of `TUNINGS`.
@@ -105,6 +119,8 @@ class FitSettings:
         check_tuning(tuning)
         share = _OF_KNOWLEDGE if pretrained or tuning in OF_PRETRAINED else _OF_RANDOM_WEIGHTS
         options: dict[str, Any] = {"classifier_share": share, **others}
+        if options.get("method", PROPOSAL) == PROPOSAL and options.get("clutter") is None:
+            options["clutter"] = clutter_of(tuning, pretrained=pretrained)
         rate = TUNINGS[tuning] if learning_rate is None else learning_rate
         return cls(tuning=tuning, learning_rate=rate, **options)
 
@@ -130,7 +146,7 @@ class FitSettings:
         if not self.mask_share > 0:
             raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)
-        Options(placement=self.placement, lighting=self.lighting)
+        Options(**self._appearance())
         Options(**self.companion_options() or {})
 
     def schedule(self, total_steps: int) -> Schedule:
@@ -148,7 +164,10 @@ class FitSettings:
             return options
         if self.background is not None:
             options = options | {"background": parse_background(self.background, "background")}
-        options = options | {"placement": self.placement, "lighting": self.lighting}
+        options = options | self._appearance()
         if self.method != PROPOSAL:
             return options
         return options | {"clutter": CLUTTER if self.clutter is None else self.clutter}
+
+    def _appearance(self) -> dict[str, Any]:
+        return {"placement": self.placement, "lighting": self.lighting, "copies": self.copies}

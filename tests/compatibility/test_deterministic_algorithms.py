@@ -69,7 +69,7 @@ def _run(size: int, device: str = "cpu", **options: Any) -> list[float]:
     "options",
     [
         {},
-        {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "lighting": 0.4},
+        {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "copies": 0.4, "lighting": 0.4},
         {"binarization": "quantile"},
         {"mask_objective": PaperObjective(), "background": "paper"},
         {"background": "scenes"},
@@ -100,5 +100,5 @@ def test_the_operations_named_here_are_torchs() -> None:
 def test_on_a_gpu_a_seed_reproduces_a_run_bit_for_bit(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without it, cuBLAS raises.
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    options = {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "lighting": 0.4}
+    options = {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "copies": 0.4, "lighting": 0.4}
     assert _run(size, "cuda", **options) == _run(size, "cuda", **options)

@@ -30,7 +30,13 @@ _WAITING = {
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
-    "other places, light and clutter": {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "lighting": 0.4},
+    "places, copies, light, clutter": {
+        "mask_generator": "studio",
+        "clutter": 0.3,
+        "placement": 0.5,
+        "copies": 0.4,
+        "lighting": 0.4,
+    },
     "quantile": {"binarization": "quantile"},
     "paper": {"background": "paper", "mask_generator": "paper"},
     "mixture": {"background": [("adversarial", 1.0), ("noise", 1.0), ("black", 1.0)]},

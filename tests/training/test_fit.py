@@ -210,12 +210,23 @@ def test_the_seconds_are_those_of_the_first_guess_and_of_all_epochs() -> None:
     assert fitted.seconds >= 0.99 * sum(fitted.phase_seconds.values()) - 0.05
 
 
-def test_every_composite_but_the_papers_has_a_place_and_a_light() -> None:
+def test_every_composite_but_the_papers_has_a_place_copies_and_a_light() -> None:
     for method in TRAINING_METHODS:
         folder = "." if method == "photographs" else None
-        options = FitSettings(method=method, photographs=folder, placement=0.25).companion_options()
-        appearance = {name: options[name] for name in ("placement", "lighting") if name in options} if options else {}
-        assert appearance == ({} if method in ("baseline", "paper") else {"placement": 0.25, "lighting": 0.4})
+        options = FitSettings(method=method, photographs=folder, placement=0.25, copies=0.125).companion_options() or {}
+        appearance = {name: options[name] for name in ("placement", "copies", "lighting") if name in options}
+        expected = {"placement": 0.25, "copies": 0.125, "lighting": 0.4}
+        assert appearance == ({} if method in ("baseline", "paper") else expected)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "pretrained", "share"),
+    [("plain", False, 0.5), ("plain", True, 0.0), ("ordinary", True, 0.5), ("gentle", True, 0.5)],
+)
+def test_a_tuning_has_its_own_clutter_unless_another_is_said(tuning: str, pretrained: bool, share: float) -> None:
+    assert FitSettings.of(tuning, pretrained=pretrained).companion_options()["clutter"] == share
+    assert FitSettings.of(tuning, pretrained=pretrained, clutter=0.25).companion_options()["clutter"] == 0.25
+    assert FitSettings.of(tuning, pretrained=pretrained, method="random").clutter is None
 
 
 def test_only_the_proposal_has_clutter() -> None:
@@ -226,7 +237,7 @@ def test_only_the_proposal_has_clutter() -> None:
 
 
 @pytest.mark.parametrize("method", ["baseline", "paper", "proposal"])
-@pytest.mark.parametrize("option", [{"placement": 7.0}, {"lighting": -3.0}, {"clutter": 1.5}])
-def test_places_light_and_clutter_out_of_range_are_refused_for_every_method(method, option) -> None:
+@pytest.mark.parametrize("option", [{"placement": 7.0}, {"copies": -1.0}, {"lighting": -3.0}, {"clutter": 1.5}])
+def test_places_copies_light_and_clutter_out_of_range_are_refused_for_every_method(method, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
         FitSettings(method=method, **option)

@@ -16,7 +16,7 @@ from advbg.training.fit import fit
 from advbg.training.gentle import check_classifier, fit_classifier, interpolate_weights, interpolated
 from advbg.training.models import choose_tuning
 from advbg.training.prepare import RunSettings
-from advbg.training.settings import GENTLE, ORDINARY, PLAIN, FitSettings
+from advbg.training.settings import CLUTTER, GENTLE, ORDINARY, PLAIN, FitSettings
 from advbg.training.testing import predict
 from tests.training.made_up import some_data
 
@@ -152,7 +152,7 @@ def test_an_unknown_tuning_is_refused(make) -> None:
 
 
 def test_each_tuning_has_a_learning_rate_and_phases_of_its_own_unless_others_are_said() -> None:
-    assert FitSettings.of(PLAIN) == FitSettings()
+    assert FitSettings.of(PLAIN) == FitSettings(clutter=CLUTTER)
     gentle = FitSettings.of(GENTLE, seed=3)
     assert (gentle.tuning, gentle.seed) == (GENTLE, 3)
     assert gentle.learning_rate < FitSettings().learning_rate

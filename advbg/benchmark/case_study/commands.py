@@ -28,6 +28,9 @@ def case_study(
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     learning_rate: LearningRate = None,
     tuning: Tuning = None,
+    copies: Annotated[
+        float, typer.Option(metavar="SHARE", help="Of the composites, those that show their object many times over.")
+    ] = 0.0,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
     ),
@@ -68,6 +71,7 @@ def case_study(
             learning_rate=FitSettings.of(chosen_tuning, learning_rate).learning_rate,
             precision=precision,
             tuning=chosen_tuning,
+            copies=copies,
         )
         case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
         folder = output or run_folder(case.name, resume=resume)

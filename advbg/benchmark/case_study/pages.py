@@ -148,13 +148,14 @@ def _section(results: dict[str, Any], folder: Path) -> str:
     begin = "random weights"
     if settings["weights"] or settings["pretrained"]:
         begin = f"ImageNet weights, {_TUNINGS[settings['tuning']]}"
+    copies = ", with copies" if settings["copies"] else ""
     parts = [
-        f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}",
+        f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}{copies}",
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
-        f"{settings['precision']}; composites with `placement` {settings['placement']:g} and `lighting` "
-        f"{settings['lighting']:g}, those of `proposal` with `clutter` {settings['clutter']:g}; "
-        f"{len(results['classes'])} classes; images: {images}. "
+        f"{settings['precision']}; composites with `placement` {settings['placement']:g}, `lighting` "
+        f"{settings['lighting']:g} and `copies` {settings['copies']:g}, those of `proposal` with `clutter` "
+        f"{settings['clutter']:g}; {len(results['classes'])} classes; images: {images}. "
         f"Measured on {machines(measured)}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",

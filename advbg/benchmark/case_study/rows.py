@@ -9,11 +9,11 @@ from torch import nn
 
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
-from advbg.training.settings import CLUTTER, PROPOSAL, TRAINING_METHODS, FitSettings
+from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings, clutter_of
 
 _LEAST_SIDE = 32
 
-# The proposal against photographs and its own backgrounds, half and half; of its own, half are clutter as ever.
+# The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
 ATTENTION = "attention"
 BASELINE = "baseline"
@@ -44,6 +44,7 @@ class CaseRecipe:
         learning_rate: the largest of one cycle.
         precision: `float32` or `bfloat16`.
         tuning: one of `TUNINGS`.
+        copies: share of the composites that show their object many times over, in [0, 1].
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -59,6 +60,7 @@ class CaseRecipe:
     learning_rate: float
     precision: str
     tuning: str
+    copies: float = 0.0
 
     def __post_init__(self) -> None:
         check_model(self.model)
@@ -74,6 +76,11 @@ class CaseRecipe:
     def from_scratch(self) -> bool:
         """Whether models begin with random weights."""
         return self.weights is None and not self.pretrained
+
+    @property
+    def clutter(self) -> float:
+        """Of the proposal's backgrounds, those that are pieces of objects."""
+        return clutter_of(self.tuning, pretrained=not self.from_scratch)
 
     def model_for(self, classes: int, seed: int) -> nn.Module:
         """A new model.
@@ -100,7 +107,10 @@ class CaseRecipe:
             seed: of everything random.
             photographs: folder of those to train with.
         """
-        mixed: dict[str, Any] = {"background": f"adversarial=1,{photographs}=2", "clutter": CLUTTER / 2}
+        mixed: dict[str, Any] = {
+            "background": f"adversarial={1 - self.clutter},{photographs}=1",
+            "clutter": self.clutter / 2,
+        }
         return FitSettings.of(
             self.tuning,
             self.learning_rate,
@@ -111,5 +121,6 @@ class CaseRecipe:
             batch_size=self.batch_size,
             seed=seed,
             precision=self.precision,
+            copies=self.copies,
             **(mixed if row == MIXED else {}),
         )

@@ -22,7 +22,7 @@ from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
 from advbg.training.gentle import INTERPOLATION, check_classifier
-from advbg.training.settings import CLUTTER, GENTLE, PROPOSAL
+from advbg.training.settings import GENTLE, PROPOSAL
 
 EXAMPLES = "examples.png"
 
@@ -48,10 +48,15 @@ class CaseStudy:
 
     @property
     def name(self) -> str:
-        """The study's, and how models are trained, unless a pre-trained one is trained gently."""
+        """The study's, how models are trained, unless a pre-trained one is trained gently, and whether with copies."""
+        parts = [self.study.name]
         if self.recipe.from_scratch:
-            return f"{self.study.name}-scratch"
-        return self.study.name if self.recipe.tuning == GENTLE else f"{self.study.name}-{self.recipe.tuning}"
+            parts.append("scratch")
+        elif self.recipe.tuning != GENTLE:
+            parts.append(self.recipe.tuning)
+        if self.recipe.copies:
+            parts.append("copies")
+        return "-".join(parts)
 
     def description(self) -> dict[str, Any]:
         """What `results.json` says beside what was measured: settings, classes and how many images."""
@@ -71,7 +76,7 @@ class CaseStudy:
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
-            "clutter": CLUTTER,
+            "clutter": self.recipe.clutter,
             "interpolation": INTERPOLATION if self.recipe.tuning == GENTLE else None,
         }
 

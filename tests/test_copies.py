@@ -1,0 +1,169 @@
+"""Objects that are shown many times over."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from torch import Tensor, nn
+
+from advbg import AdversarialBackground, Schedule
+from advbg.copies import draw_copies, show_copies
+
+_DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+_GRIDS, _CELLS, _PER_CELL = 3, 6, 5
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _all_many(count: int, seed: int) -> Tensor:
+    return draw_copies(torch.ones(count, dtype=torch.bool), 1.0, _generator(seed))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), share=st.floats(0.1, 1.0))
+def test_the_share_of_the_composites_shows_one_and_a_half_to_five_copies_a_side(seed: int, share: float) -> None:
+    composited = torch.rand(600, generator=_generator(seed)) < 0.7
+    cells = draw_copies(composited, share, _generator(seed))[:, 0]
+    many = cells > 0
+    assert not many[~composited].any()
+    assert many[composited].float().mean() == pytest.approx(share, abs=0.12)
+    assert 1.5 <= cells[many].min() < 2.5
+    assert 3.5 < cells[many].max() <= 5
+
+
+def _expected(image: np.ndarray, mask: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """One image's copies in float64, pixel by pixel of each grid, by scipy's interpolation."""
+    height, width = mask.shape
+    halves = ((height + 1) // 2, (width + 1) // 2)
+    weighted = torch.from_numpy(np.concatenate([image * mask, mask[None]]))[None]
+    objects = torch.nn.functional.adaptive_avg_pool2d(weighted, halves)[0].numpy()
+    cells, draws = draws[0], draws[1:]
+    moves, drawn = draws[: 2 * _GRIDS].reshape(_GRIDS, 2), draws[2 * _GRIDS :]
+    drawn = drawn.reshape(_GRIDS, _CELLS, _CELLS, _PER_CELL)
+    shown = np.zeros((len(objects), height, width))
+    for grid in range(_GRIDS):
+        places = np.empty((2, height, width))
+        for row in range(height):
+            for column in range(width):
+                right = cells * (column + 0.5) / width + moves[grid, 0]
+                lower = cells * (row + 0.5) / height + moves[grid, 1]
+                size, x, y, angle, mirrored = drawn[grid, math.floor(lower), math.floor(right)]
+                size = 1 - size / 4
+                # In pixels of a frame as large as the image, from its middle: turned there, nothing is sheared.
+                across = width * (right % 1 - 0.5 - (x - 0.5) * (1 - size)) / size
+                down = height * (lower % 1 - 0.5 - (y - 0.5) * (1 - size)) / size
+                angle = math.pi / 3 * (2 * angle - 1)
+                turned = math.cos(angle) * across + math.sin(angle) * down
+                turned = -turned if mirrored < 0.5 else turned
+                down = math.cos(angle) * down - math.sin(angle) * across
+                places[:, row, column] = (
+                    (down / height + 0.5) * halves[0] - 0.5,
+                    (turned / width + 0.5) * halves[1] - 0.5,
+                )
+        copy = np.stack([ndimage.map_coordinates(plane, places, order=1, mode="grid-constant") for plane in objects])
+        shown = shown * (1 - copy[-1]) + copy
+    return shown[:-1], shown[-1]
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31), height=st.integers(6, 24), width=st.integers(6, 24), channels=st.integers(1, 4))
+def test_copies_lie_where_a_reference_in_float64_lays_them(seed: int, height: int, width: int, channels: int) -> None:
+    images = torch.randn(2, channels, height, width, generator=_generator(seed))
+    mask = torch.rand(2, 1, height, width, generator=_generator(seed + 1))
+    copies = _all_many(2, seed)
+    shown, where = show_copies(images, mask, copies)
+    for index in range(2):
+        colours, weight = _expected(*(part[index].double().numpy() for part in (images, mask[:, 0], copies)))
+        # A pixel on the line between two cells may fall to either.
+        wrong = np.abs(where[index, 0].numpy() - weight) > 1e-3
+        wrong |= (np.abs((shown * where)[index].numpy() - colours) > 1e-3).any(axis=0)
+        assert wrong.mean() < 0.02
+
+
+def test_a_heap_shows_the_objects_colour_alone_and_many_of_it() -> None:
+    images, mask = torch.zeros(16, 3, 64, 64), torch.zeros(16, 1, 64, 64)
+    images[:, 1] = 1.0  # what is behind the object
+    images[:, :, 24:40, 24:40] = torch.tensor([0.7, 0.2, 0.4])[:, None, None]
+    mask[..., 24:40, 24:40] = 1
+    copies = _all_many(16, 3)
+    shown, where = show_copies(images, mask, copies)
+    for image, weight, cells in zip(shown, where[:, 0], copies[:, 0], strict=True):
+        there = weight > 0.05
+        colours = image[:, there]
+        torch.testing.assert_close(colours, torch.tensor([0.7, 0.2, 0.4])[:, None].expand_as(colours))
+        assert ndimage.label(weight.numpy() > 0.5)[1] >= max(2, int(cells) ** 2)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), dtype=st.sampled_from(_DTYPES), lying=st.booleans())
+def test_what_stays_single_keeps_its_values_and_all_keep_dtype_and_layout(
+    seed: int, dtype: torch.dtype, lying: bool
+) -> None:
+    layout = torch.channels_last if lying else torch.contiguous_format
+    images = torch.rand(4, 3, 8, 6, generator=_generator(seed)).to(dtype).contiguous(memory_format=layout)
+    mask = torch.ones(4, 1, 8, 6)
+    mask[1] = 0  # no object: nothing would be left of the image
+    copies = _all_many(4, seed)
+    copies[0, 0] = 0
+    shown, where = show_copies(images, mask, copies)
+    assert shown.dtype == dtype
+    assert shown.stride() == images.stride()
+    assert torch.equal(shown[:2], images[:2])
+    assert torch.equal(where[:2], mask[:2])
+    assert not torch.equal(shown[2:], images[2:])
+
+
+def _wrapper(**options: object) -> AdversarialBackground:
+    wrapper = AdversarialBackground(
+        nn.Identity(), schedule=Schedule(0, 0), mask_generator="nonzero", clean_share=0.25, halo=0.0, **options
+    )
+    return wrapper.train()
+
+
+def _objects() -> Tensor:
+    images = torch.zeros(64, 3, 16, 16)
+    images[:, :, 3:13, 3:13] = 0.8
+    return images
+
+
+@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+def test_composites_show_copies_and_clean_images_stay_as_they_are() -> None:
+    wrapper, images = _wrapper(copies=0.5, placement=0.5, background="black"), _objects()
+    params = wrapper.generate_parameters(images)
+    composites = wrapper(images, params=params)
+    assert params.copies is not None
+    assert params.placement is not None
+    many = params.copies[:, 0] > 0
+    assert torch.equal(composites[~params.composited], images[~params.composited])
+    assert 0 < many.sum() < params.composited.sum()
+    assert (many & ~params.composited).sum() == 0
+    # What is shown many times is small already.
+    assert (params.placement[many, 0] == 1).all()
+    assert (composites[many] != images[many]).flatten(1).any(dim=1).all()
+    assert composites[many].min() >= 0
+    assert composites[many].max() == pytest.approx(0.8, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+def test_replayed_parts_of_a_batch_have_the_same_copies() -> None:
+    wrapper, images = _wrapper(copies=0.7, background="random"), _objects()
+    params = wrapper.generate_parameters(images)
+    composites = wrapper(images, params=params)
+    torch.testing.assert_close(wrapper(images[7:20], params=params[7:20]), composites[7:20])
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_of_copies_out_of_range_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"`copies` \(=.*\) must be a share in \[0, 1\]"):
+        _wrapper(copies=share)
+
+
+def test_copies_are_for_classification_only() -> None:
+    with pytest.raises(ValueError, match=r"`copies` \(=0.5\) moves objects, .* `task` \(='segmentation'\)"):
+        _wrapper(task="segmentation", copies=0.5)
