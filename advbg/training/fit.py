@@ -21,9 +21,10 @@ from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
 from advbg.training.gentle import fit_classifier, interpolate_weights, interpolated
 from advbg.training.masks import quick_masks, teach_first_guess
-from advbg.training.settings import GENTLE, FitSettings
+from advbg.training.settings import FitSettings
 from advbg.training.state import FitState
 from advbg.training.testing import accuracy, predict
+from advbg.training.tunings import GENTLE
 from advbg.wrapper import AdversarialBackground
 
 _WEIGHT_DECAY = 0.05

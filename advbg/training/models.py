@@ -12,7 +12,7 @@ from timm.models import load_state_dict
 from torch import Tensor, nn
 
 from advbg.files import write_atomically
-from advbg.training.settings import GENTLE, OF_PRETRAINED, ORDINARY, PLAIN
+from advbg.training.tunings import GENTLE, OF_PRETRAINED, ORDINARY, PLAIN
 
 _HEADER = "advbg_train"
 # Names in a message, at most.

@@ -21,8 +21,9 @@ from advbg.training.folders import (
 )
 from advbg.training.gentle import check_classifier
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
-from advbg.training.settings import GENTLE, FitSettings
+from advbg.training.settings import FitSettings
 from advbg.training.squares import check_fit
+from advbg.training.tunings import GENTLE
 
 # Sets of images in the results, beside the test folders.
 HELD_OUT = "held-out"

@@ -10,47 +10,13 @@ from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
 from advbg.benchmark.reproduce import check_precision
 from advbg.options import Options
 from advbg.schedule import Schedule
+from advbg.training.tunings import OF_RANDOM_WEIGHTS, PLAIN, check_tuning, habits_of
 
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 
-# How all weights are trained: plainly; as by a script that takes the classifier as timm makes it; or so that a
-# pre-trained model keeps what it knows.
-PLAIN, ORDINARY, GENTLE = "plain", "ordinary", "gentle"
-# Those that say what becomes of what a model knows already.
-OF_PRETRAINED = (ORDINARY, GENTLE)
-# The learning rate that suits each.
-TUNINGS = {PLAIN: 5e-4, ORDINARY: 5e-4, GENTLE: 2e-4}
-# Of the steps, before masks are learned: a model with random weights says nothing of its images at first.
-_OF_RANDOM_WEIGHTS, _OF_KNOWLEDGE = 0.3, 0.05
-
 # The row whose backgrounds can be chosen, and the one that is what the paper says.
 PROPOSAL, PAPER = "proposal", "paper"
-
-# As many generated backgrounds as pieces of objects: with a third of pieces, other cameras' images lose a point.
-CLUTTER = 0.5
-
-
-def clutter_of(tuning: str, *, pretrained: bool) -> float:
-    """The share of the proposal's backgrounds that are pieces of objects, where nothing else is said.
-
-    Tuned plainly, a pre-trained model loses by them before other cameras: its statistics of BatchNorm follow them.
-
-    Args:
-        tuning: one of `TUNINGS`.
-        pretrained: whether the model knows something.
-    """
-    return 0.0 if tuning == PLAIN and pretrained else CLUTTER
-
-
-def check_tuning(tuning: str) -> None:
-    """Check the name of a tuning.
-
-    Raises:
-        ValueError: where it is none of `TUNINGS`.
-    """
-    if tuning not in TUNINGS:
-        raise ValueError(f"`tuning` (={tuning!r}) must be one of {', '.join(TUNINGS)}")
 
 
 @dataclass(frozen=True)
@@ -69,8 +35,8 @@ class FitSettings:
         precision: `float32`, or `bfloat16` for training under autocast.
         classifier_share: of the steps, before masks are learned.
         mask_share: of the steps, in which masks are learned; above 0.
-        placement: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves objects
-            where they are.
+        clean_share: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which has its own.
+        placement: likewise; `paper` leaves objects where they are.
         lighting: likewise.
         copies: likewise.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
@@ -89,11 +55,12 @@ class FitSettings:
     photographs: str | None = None
     epochs: int = 6
     batch_size: int = 32
-    learning_rate: float = TUNINGS[PLAIN]
+    learning_rate: float = OF_RANDOM_WEIGHTS.learning_rate
     seed: int = 0
     precision: str = "float32"
-    classifier_share: float = _OF_RANDOM_WEIGHTS
-    mask_share: float = 0.1
+    classifier_share: float = OF_RANDOM_WEIGHTS.classifier_share
+    mask_share: float = OF_RANDOM_WEIGHTS.mask_share
+    clean_share: float = OF_RANDOM_WEIGHTS.clean_share
     placement: float = 0.5
     lighting: float = 0.4
     copies: float = 0.0
@@ -104,7 +71,7 @@ class FitSettings:
     def of(
         cls, tuning: str, learning_rate: float | None = None, *, pretrained: bool = False, **others: Any
     ) -> "FitSettings":
-        """Settings with the learning rate, the phases and the clutter that suit a tuning and a model.
+        """Settings with what suits a tuning and a model.
 
         Args:
             tuning: one of `TUNINGS`.
@@ -116,12 +83,12 @@ class FitSettings:
             NotADirectoryError: as for any settings.
             ValueError: likewise.
         """
-        check_tuning(tuning)
-        share = _OF_KNOWLEDGE if pretrained or tuning in OF_PRETRAINED else _OF_RANDOM_WEIGHTS
-        options: dict[str, Any] = {"classifier_share": share, **others}
+        habits = habits_of(tuning, pretrained=pretrained)
+        shares = {name: getattr(habits, name) for name in ("classifier_share", "mask_share", "clean_share")}
+        options: dict[str, Any] = {**shares, **others}
         if options.get("method", PROPOSAL) == PROPOSAL and options.get("clutter") is None:
-            options["clutter"] = clutter_of(tuning, pretrained=pretrained)
-        rate = TUNINGS[tuning] if learning_rate is None else learning_rate
+            options["clutter"] = habits.clutter
+        rate = habits.learning_rate if learning_rate is None else learning_rate
         return cls(tuning=tuning, learning_rate=rate, **options)
 
     def __post_init__(self) -> None:
@@ -167,7 +134,7 @@ class FitSettings:
         options = options | self._appearance()
         if self.method != PROPOSAL:
             return options
-        return options | {"clutter": CLUTTER if self.clutter is None else self.clutter}
+        return options | {"clutter": OF_RANDOM_WEIGHTS.clutter if self.clutter is None else self.clutter}
 
     def _appearance(self) -> dict[str, Any]:
-        return {"placement": self.placement, "lighting": self.lighting, "copies": self.copies}
+        return {name: getattr(self, name) for name in ("clean_share", "placement", "lighting", "copies")}

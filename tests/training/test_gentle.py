@@ -16,8 +16,9 @@ from advbg.training.fit import fit
 from advbg.training.gentle import check_classifier, fit_classifier, interpolate_weights, interpolated
 from advbg.training.models import choose_tuning
 from advbg.training.prepare import RunSettings
-from advbg.training.settings import CLUTTER, GENTLE, ORDINARY, PLAIN, FitSettings
+from advbg.training.settings import FitSettings
 from advbg.training.testing import predict
+from advbg.training.tunings import GENTLE, ORDINARY, PLAIN
 from tests.training.made_up import some_data
 
 QUICK = FitSettings(epochs=3, batch_size=6, mask_share=0.2)
@@ -152,7 +153,7 @@ def test_an_unknown_tuning_is_refused(make) -> None:
 
 
 def test_each_tuning_has_a_learning_rate_and_phases_of_its_own_unless_others_are_said() -> None:
-    assert FitSettings.of(PLAIN) == FitSettings(clutter=CLUTTER)
+    assert FitSettings.of(PLAIN) == FitSettings(clutter=0.5)
     gentle = FitSettings.of(GENTLE, seed=3)
     assert (gentle.tuning, gentle.seed) == (GENTLE, 3)
     assert gentle.learning_rate < FitSettings().learning_rate

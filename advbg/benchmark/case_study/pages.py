@@ -20,13 +20,13 @@ from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
 from advbg.files import write_atomically
-from advbg.training.settings import GENTLE, ORDINARY, PLAIN
+from advbg.training.tunings import GENTLE, ORDINARY, PLAIN
 
 ACCURACY, RESULTS = "accuracy.png", "results.json"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
 _TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly", ORDINARY: "in an ordinary script"}
 # Settings in which a plain baseline may differ from the rows that it stands beside: it has no composites.
-_TUNED = ("tuning", "learning_rate", "classifier_share", "clutter", "interpolation")
+_TUNED = ("tuning", "learning_rate", "classifier_share", "mask_share", "clean_share", "clutter", "interpolation")
 _INTRODUCTION = (
     "# Case studies\n\n"
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
@@ -153,9 +153,10 @@ def _section(results: dict[str, Any], folder: Path) -> str:
         f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}{copies}",
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
-        f"{settings['precision']}; composites with `placement` {settings['placement']:g}, `lighting` "
-        f"{settings['lighting']:g} and `copies` {settings['copies']:g}, those of `proposal` with `clutter` "
-        f"{settings['clutter']:g}; {len(results['classes'])} classes; images: {images}. "
+        f"{settings['precision']}; after {settings['classifier_share']:.0%} of the steps, masks are learned in "
+        f"{settings['mask_share']:.0%}; `clean_share` {settings['clean_share']:g}, composites with `placement` "
+        f"{settings['placement']:g}, `lighting` {settings['lighting']:g} and `copies` {settings['copies']:g}, those of "
+        f"`proposal` with `clutter` {settings['clutter']:g}; {len(results['classes'])} classes; images: {images}. "
         f"Measured on {machines(measured)}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",

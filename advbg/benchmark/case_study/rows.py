@@ -9,7 +9,8 @@ from torch import nn
 
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
-from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings, clutter_of
+from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings
+from advbg.training.tunings import habits_of
 
 _LEAST_SIDE = 32
 
@@ -80,7 +81,7 @@ class CaseRecipe:
     @property
     def clutter(self) -> float:
         """Of the proposal's backgrounds, those that are pieces of objects."""
-        return clutter_of(self.tuning, pretrained=not self.from_scratch)
+        return habits_of(self.tuning, pretrained=not self.from_scratch).clutter
 
     def model_for(self, classes: int, seed: int) -> nn.Module:
         """A new model.

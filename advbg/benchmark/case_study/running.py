@@ -22,14 +22,15 @@ from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
 from advbg.training.gentle import INTERPOLATION, check_classifier
-from advbg.training.settings import GENTLE, PROPOSAL
+from advbg.training.settings import PROPOSAL
+from advbg.training.tunings import GENTLE
 
 EXAMPLES = "examples.png"
 
 _SHOWN_IMAGES = 10
 
 # What is not the recipe's to choose, but decides what rows of other times can stand beside.
-_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "placement", "lighting")
+_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "clean_share", "placement", "lighting")
 
 
 @dataclass(frozen=True)

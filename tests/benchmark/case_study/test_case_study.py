@@ -248,12 +248,22 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
         recipe = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", tuning)
         model: Any = recipe.model_for(4, seed=1)
         heads[tuning] = model.get_classifier().weight.abs().max().item()
-        shares[tuning] = recipe.settings("proposal", 0, tmp_path).classifier_share
+        settings = recipe.settings("proposal", 0, tmp_path)
+        shares[tuning] = (settings.classifier_share, settings.mask_share, settings.clean_share, settings.clutter)
     # Of 4 classes timm draws up to 1 / sqrt(4).
     assert heads["plain"] < 0.1 < heads["ordinary"]
-    assert shares == {"plain": 0.05, "ordinary": 0.05}
+    assert shares == {"plain": (0.05, 0.1, 0.25, 0.0), "ordinary": (0.01, 0.02, 0.1, 0.25)}
     scratch = CaseRecipe("test_efficientnet", None, False, 32, 3, 6, 5e-4, "float32", "plain")
-    assert scratch.settings("proposal", 0, tmp_path).classifier_share == 0.3
+    settings = scratch.settings("proposal", 0, tmp_path)
+    assert (settings.classifier_share, settings.clutter) == (0.3, 0.5)
+    # Half photographs; of the rest as many pieces of objects as without them.
+    Image.new("RGB", (9, 9)).save(tmp_path / "photograph.png")
+    plain = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", "plain")
+    for recipe, mixture, clutter in ((scratch, (0.5, 1.0), 0.25), (plain, (1.0, 1.0), 0.0)):
+        settings = recipe.settings("proposal + photographs", 0, tmp_path)
+        background = settings.companion_options()["background"]
+        assert tuple(weight for _, weight in background) == mixture
+        assert settings.clutter == clutter
 
 
 def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
