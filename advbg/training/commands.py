@@ -44,8 +44,8 @@ def train(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default 0.5, and "
-            "0 for pre-trained models that are tuned plainly.",
+            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default 0.5; "
+            "for pre-trained models 0 if tuning is plain, and 0.25 if it is ordinary.",
         ),
     ] = None,
     copies: Annotated[

@@ -15,8 +15,8 @@ from advbg.training.tunings import OF_RANDOM_WEIGHTS, PLAIN, check_tuning, habit
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 
-# The row whose backgrounds can be chosen, and the one that is what the paper says.
-PROPOSAL, PAPER = "proposal", "paper"
+# The row whose backgrounds can be chosen, the one that is what the paper says, and the one without any.
+PROPOSAL, PAPER, BASELINE = "proposal", "paper", "baseline"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class FitSettings:
         clean_share: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which has its own.
         placement: likewise; `paper` leaves objects where they are.
         lighting: likewise.
-        copies: likewise.
+        copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
@@ -105,6 +105,8 @@ class FitSettings:
             raise ValueError(f"`background` (={self.background!r}) goes with `method` {PROPOSAL}, not {self.method}")
         if self.clutter is not None and self.method != PROPOSAL:
             raise ValueError(f"`clutter` (={self.clutter!r}) goes with `method` {PROPOSAL}, not {self.method}")
+        if self.copies and self.method in (BASELINE, PAPER):
+            raise ValueError(f"`copies` (={self.copies!r}) are no part of `method` {self.method}")
         if (self.photographs is not None) != (self.method == PHOTOGRAPHS):
             raise ValueError(
                 f"`photographs` (={self.photographs!r}) must be a folder if `method` (={self.method!r}) is "

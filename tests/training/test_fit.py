@@ -190,6 +190,8 @@ def test_bfloat16_trains_as_well() -> None:
         ({"precision": "float16"}, r"`precision` \(='float16'\) must be one of"),
         ({"method": "black", "background": "noise"}, r"`background` \(='noise'\) goes with `method` proposal"),
         ({"method": "random", "clutter": 0.5}, r"`clutter` \(=0.5\) goes with `method` proposal, not random"),
+        ({"method": "baseline", "copies": 0.5}, r"`copies` \(=0.5\) are no part of `method` baseline"),
+        ({"method": "paper", "copies": 0.5}, r"`copies` \(=0.5\) are no part of `method` paper"),
         ({"background": "nowhere"}, r"`background` \(='nowhere'\) must be one of"),
         ({"method": "photographs"}, r"`photographs` \(=None\) must be a folder if `method`"),
         ({"photographs": "."}, r"`photographs` \(='.'\) must be a folder if `method`"),
@@ -213,15 +215,19 @@ def test_the_seconds_are_those_of_the_first_guess_and_of_all_epochs() -> None:
 def test_every_composite_but_the_papers_has_a_place_copies_and_a_light() -> None:
     for method in TRAINING_METHODS:
         folder = "." if method == "photographs" else None
-        options = FitSettings(method=method, photographs=folder, placement=0.25, copies=0.125).companion_options() or {}
-        appearance = {name: options[name] for name in ("placement", "copies", "lighting") if name in options}
-        expected = {"placement": 0.25, "copies": 0.125, "lighting": 0.4}
-        assert appearance == ({} if method in ("baseline", "paper") else expected)
+        copies = 0.0 if method in ("baseline", "paper") else 0.125
+        settings = FitSettings(method=method, photographs=folder, placement=0.25, copies=copies, clean_share=0.5)
+        appearance = {"placement": 0.25, "copies": 0.125, "lighting": 0.4, "clean_share": 0.5}
+        options = settings.companion_options() or {}
+        if copies:
+            assert options.items() >= appearance.items()
+        else:
+            assert not options.keys() & (appearance.keys() - {"clean_share"})
 
 
 @pytest.mark.parametrize(
     ("tuning", "pretrained", "share"),
-    [("plain", False, 0.5), ("plain", True, 0.0), ("ordinary", True, 0.5), ("gentle", True, 0.5)],
+    [("plain", False, 0.5), ("plain", True, 0.0), ("ordinary", True, 0.25), ("gentle", True, 0.5)],
 )
 def test_a_tuning_has_its_own_clutter_unless_another_is_said(tuning: str, pretrained: bool, share: float) -> None:
     assert FitSettings.of(tuning, pretrained=pretrained).companion_options()["clutter"] == share
@@ -237,7 +243,9 @@ def test_only_the_proposal_has_clutter() -> None:
 
 
 @pytest.mark.parametrize("method", ["baseline", "paper", "proposal"])
-@pytest.mark.parametrize("option", [{"placement": 7.0}, {"copies": -1.0}, {"lighting": -3.0}, {"clutter": 1.5}])
+@pytest.mark.parametrize(
+    "option", [{"placement": 7.0}, {"copies": -1.0}, {"clean_share": 2.0}, {"lighting": -3.0}, {"clutter": 1.5}]
+)
 def test_places_copies_light_and_clutter_out_of_range_are_refused_for_every_method(method, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
         FitSettings(method=method, **option)

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from advbg.benchmark.case_study.figures import draw_columns, rows_of
 from advbg.benchmark.case_study.results import read_results, with_published
-from advbg.benchmark.case_study.rows import BASELINE
 from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy
 from advbg.benchmark.case_study.studies import MAY_BE_SHOWN
 from advbg.benchmark.environment import machines
@@ -20,6 +19,7 @@ from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
 from advbg.files import write_atomically
+from advbg.training.settings import BASELINE
 from advbg.training.tunings import GENTLE, ORDINARY, PLAIN
 
 ACCURACY, RESULTS = "accuracy.png", "results.json"

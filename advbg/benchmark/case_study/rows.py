@@ -9,7 +9,7 @@ from torch import nn
 
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
-from advbg.training.settings import PROPOSAL, TRAINING_METHODS, FitSettings
+from advbg.training.settings import BASELINE, PAPER, PROPOSAL, TRAINING_METHODS, FitSettings
 from advbg.training.tunings import habits_of
 
 _LEAST_SIDE = 32
@@ -17,7 +17,6 @@ _LEAST_SIDE = 32
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
 ATTENTION = "attention"
-BASELINE = "baseline"
 ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)
 
 
@@ -45,7 +44,7 @@ class CaseRecipe:
         learning_rate: the largest of one cycle.
         precision: `float32` or `bfloat16`.
         tuning: one of `TUNINGS`.
-        copies: share of the composites that show their object many times over, in [0, 1].
+        copies: share of the composites that show their object many times over, in [0, 1]; those of `paper` never do.
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -122,6 +121,6 @@ class CaseRecipe:
             batch_size=self.batch_size,
             seed=seed,
             precision=self.precision,
-            copies=self.copies,
+            copies=0.0 if row in (BASELINE, PAPER) else self.copies,
             **(mixed if row == MIXED else {}),
         )

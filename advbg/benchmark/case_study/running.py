@@ -11,7 +11,7 @@ import torch
 from advbg.benchmark.case_study.attention import AttentionAround, fit_attention
 from advbg.benchmark.case_study.photographs import check_photographs, share_out_photographs
 from advbg.benchmark.case_study.results import read_results, with_published
-from advbg.benchmark.case_study.rows import ATTENTION, BASELINE, CaseRecipe
+from advbg.benchmark.case_study.rows import ATTENTION, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
@@ -22,7 +22,7 @@ from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData, check_length, fit
 from advbg.training.gentle import INTERPOLATION, check_classifier
-from advbg.training.settings import PROPOSAL
+from advbg.training.settings import BASELINE, PROPOSAL
 from advbg.training.tunings import GENTLE
 
 EXAMPLES = "examples.png"

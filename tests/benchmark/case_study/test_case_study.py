@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,22 @@ def test_a_study_that_is_tuned_gently_shows_the_plain_baseline_beside_its_own(
     for part, name, value in (("settings", "epochs", 4), ("images", "training", 3)):
         file.write_text(json.dumps(plain_results | {part: plain_results[part] | {name: value}}))
         assert "*baseline, tuned plainly" not in write_page(docs).read_text()
+
+
+def test_a_study_with_copies_stands_beside_that_without(
+    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / "docs", tmp_path / "docs")
+    more = ("--copies", "0.5", "--seeds", "0", "--rows", "baseline,paper,black", "--published", tmp_path / "docs")
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run", *more)) == 0
+    results = json.loads((tmp_path / "docs/case-studies/office10-scratch-copies/results.json").read_text())
+    before = json.loads((finished / "run" / "results.json").read_text())
+    assert results["settings"] == before["settings"] | {"copies": 0.5}
+    for row, same in (("baseline", True), ("paper", True), ("black", False)):
+        assert (results["seeds"]["0"][row]["accuracy"] == before["seeds"]["0"][row]["accuracy"]) == same, row
+    page = (tmp_path / "docs" / "case-studies" / "index.md").read_text()
+    assert page.count("from random weights\n") == page.count("from random weights, with copies\n") == 1
+    assert "`lighting` 0.4 and `copies` 0.5" in page
 
 
 def test_attention_can_be_tuned_gently(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
