@@ -168,7 +168,7 @@ def composite_with(
     mask: Float[Tensor, "batch 1 height width"],
     pixel_space: PixelSpace,
 ) -> Float[Tensor, "batch channel height width"]:
-    """Put objects before their backgrounds, at their places and in their light.
+    """Put objects before their backgrounds, at their places, as often as they are shown, and in their light.
 
     Args:
         params: what was drawn for these images.

@@ -45,7 +45,7 @@ def preview(companions: Companions, images: Float[Tensor, "batch channel height 
         seed: of the backgrounds.
 
     Returns:
-        Every image composited, without a halo, as large and in the light as it is.
+        Every image composited, its object shown once, without a halo, as large and in the light as it is.
     """
     soft = companions.soft_mask(images)
     size = images.shape[-2:]

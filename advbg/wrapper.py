@@ -43,10 +43,10 @@ class AdversarialBackground(nn.Module):
         background: `adversarial`, `random`, `scenes`, `paper`, `noise`, `black` or a `BackgroundSource` such as
             `Photographs(folder)`; or pairs of these and weights, `[("adversarial", 2), (Photographs(folder), 1)]`, of
             which each image gets one.
-        placement: by how much an object may be shrunk, in [0, 1): half of the composites show it smaller, at any place.
-            For `classification` only, since other tasks' targets may tell places.
-        copies: share of the composites, in [0, 1], that show their object many times over, as a shelf or a field does.
-            For `classification` only, likewise.
+        placement: by how much an object may be shrunk, in [0, 1): half of the composites that show it once show it
+            smaller, at any place. For `classification` only, since other tasks' targets may tell places.
+        copies: share of the composites, in [0, 1], not a count: those that show their object many times over, as a
+            heap or a shelf does. For `classification` only, likewise.
         lighting: how far the light of composites goes, in [0, 2]: in half of them gamma, contrast and brightness
             change by factors of up to e to its power, and brightness a little more in each channel.
         clutter: share of the backgrounds, in [0, 1], that are pieces of other images, about their objects, instead

@@ -11,6 +11,7 @@ import pytest
 
 from advbg import plugin_manager
 from advbg.hooks import task_names
+from advbg.training.tunings import OF_RANDOM_WEIGHTS, TUNINGS, defaults_of
 
 _ROOT = Path(__file__).parents[1]
 _DOCS = _ROOT / "docs"
@@ -56,3 +57,14 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "api" / "index.html").read_text().count("advbg.") > 50
+
+
+def test_what_is_said_to_suit_each_tuning_is_what_it_has() -> None:
+    page = (_DOCS / "train.md").read_text(encoding="utf-8")
+    names = {"random weights": OF_RANDOM_WEIGHTS}
+    names |= {f"`{tuning}`": defaults_of(tuning, pretrained=True) for tuning in TUNINGS}
+    for name, defaults in names.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
+        written = [float(number) for number in re.findall(r"\d[\d.e-]*", line)]
+        shares = [100 * defaults.classifier_share, 100 * defaults.mask_share]
+        assert written == pytest.approx([defaults.learning_rate, *shares, defaults.clean_share, defaults.clutter])

@@ -18,6 +18,14 @@ Tuning = Annotated[
         "takes the first classifier as timm makes it."
     ),
 ]
+Copies = Annotated[
+    float,
+    typer.Option(
+        metavar="SHARE",
+        help="Share of the composites that show their object many times over, as a heap or a shelf does; `paper` and "
+        "methods without composites have none.",
+    ),
+]
 
 
 def train(
@@ -48,13 +56,7 @@ def train(
             "for pre-trained models 0 if tuning is plain, and 0.25 if it is ordinary.",
         ),
     ] = None,
-    copies: Annotated[
-        float,
-        typer.Option(
-            metavar="SHARE",
-            help="Share of the composites that show their object many times over, as a shelf or a heap does.",
-        ),
-    ] = 0.0,
+    copies: Copies = 0.0,
     photographs: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Backgrounds of the method `photographs`.")
     ] = None,

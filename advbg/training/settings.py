@@ -10,7 +10,7 @@ from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
 from advbg.benchmark.reproduce import check_precision
 from advbg.options import Options
 from advbg.schedule import Schedule
-from advbg.training.tunings import OF_RANDOM_WEIGHTS, PLAIN, check_tuning, habits_of
+from advbg.training.tunings import OF_PRETRAINED, OF_RANDOM_WEIGHTS, PLAIN, check_tuning, defaults_of
 
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
@@ -35,15 +35,15 @@ class FitSettings:
         precision: `float32`, or `bfloat16` for training under autocast.
         classifier_share: of the steps, before masks are learned.
         mask_share: of the steps, in which masks are learned; above 0.
-        clean_share: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which has its own.
+        clean_share: as `AdversarialBackground` takes it, for all methods that composite but `paper`, which leaves none.
         placement: likewise; `paper` leaves objects where they are.
         lighting: likewise.
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
-            differ in the model alone that `create_model` makes. The
-            defaults above are those of `plain` and random weights; `of` has those of each.
+            differ in the model that `create_model` makes. The defaults above are those of `plain` and random weights;
+            `of` has those of each tuning.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.
@@ -83,12 +83,19 @@ class FitSettings:
             NotADirectoryError: as for any settings.
             ValueError: likewise.
         """
-        habits = habits_of(tuning, pretrained=pretrained)
-        shares = {name: getattr(habits, name) for name in ("classifier_share", "mask_share", "clean_share")}
-        options: dict[str, Any] = {**shares, **others}
-        if options.get("method", PROPOSAL) == PROPOSAL and options.get("clutter") is None:
-            options["clutter"] = habits.clutter
-        rate = habits.learning_rate if learning_rate is None else learning_rate
+        defaults = defaults_of(tuning, pretrained=pretrained)
+        method = others.get("method", PROPOSAL)
+        # The paper's mask generator begins with no guess, and needs the steps of the other tunings.
+        shares = defaults if method != PAPER else defaults_of(PLAIN, pretrained=pretrained or tuning in OF_PRETRAINED)
+        options: dict[str, Any] = {
+            "classifier_share": shares.classifier_share,
+            "mask_share": shares.mask_share,
+            "clean_share": defaults.clean_share,
+            **others,
+        }
+        if method == PROPOSAL and options.get("clutter") is None and defaults.clutter != OF_RANDOM_WEIGHTS.clutter:
+            options["clutter"] = defaults.clutter
+        rate = defaults.learning_rate if learning_rate is None else learning_rate
         return cls(tuning=tuning, learning_rate=rate, **options)
 
     def __post_init__(self) -> None:
@@ -106,7 +113,7 @@ class FitSettings:
         if self.clutter is not None and self.method != PROPOSAL:
             raise ValueError(f"`clutter` (={self.clutter!r}) goes with `method` {PROPOSAL}, not {self.method}")
         if self.copies and self.method in (BASELINE, PAPER):
-            raise ValueError(f"`copies` (={self.copies!r}) are no part of `method` {self.method}")
+            raise ValueError(f"`copies` (={self.copies!r}) must be 0 for `method` {self.method}, which shows none")
         if (self.photographs is not None) != (self.method == PHOTOGRAPHS):
             raise ValueError(
                 f"`photographs` (={self.photographs!r}) must be a folder if `method` (={self.method!r}) is "
@@ -115,7 +122,7 @@ class FitSettings:
         if not self.mask_share > 0:
             raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)
-        Options(**self._appearance())
+        Options(**self._composites())
         Options(**self.companion_options() or {})
 
     def schedule(self, total_steps: int) -> Schedule:
@@ -133,10 +140,10 @@ class FitSettings:
             return options
         if self.background is not None:
             options = options | {"background": parse_background(self.background, "background")}
-        options = options | self._appearance()
+        options = options | self._composites()
         if self.method != PROPOSAL:
             return options
         return options | {"clutter": OF_RANDOM_WEIGHTS.clutter if self.clutter is None else self.clutter}
 
-    def _appearance(self) -> dict[str, Any]:
+    def _composites(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("clean_share", "placement", "lighting", "copies")}

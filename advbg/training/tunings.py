@@ -10,7 +10,7 @@ OF_PRETRAINED = (ORDINARY, GENTLE)
 
 
 @dataclass(frozen=True)
-class Habits:
+class TuningDefaults:
     """What suits a tuning, where nothing else is said.
 
     Attributes:
@@ -25,18 +25,18 @@ class Habits:
     classifier_share: float = 0.05
     mask_share: float = 0.1
     clean_share: float = 0.25
+    # With a third of pieces, other cameras' images lose a point.
     clutter: float = 0.5
 
 
 # A model with random weights says nothing of its images at first.
-OF_RANDOM_WEIGHTS = Habits(classifier_share=0.3)
+OF_RANDOM_WEIGHTS = TuningDefaults(classifier_share=0.3)
 _OF_KNOWLEDGE = {
-    # BatchNorm's statistics follow pieces of objects, by which other cameras' images lose.
-    PLAIN: Habits(clutter=0.0),
+    # Of a pre-trained model, BatchNorm's statistics follow pieces of objects, by which other cameras' images lose.
+    PLAIN: TuningDefaults(clutter=0.0),
     # What is known goes in the first steps, and goes the less the sooner they show more than a studio.
-    ORDINARY: Habits(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25),
-    # With a third of pieces, other cameras' images lose a point.
-    GENTLE: Habits(learning_rate=2e-4),
+    ORDINARY: TuningDefaults(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25),
+    GENTLE: TuningDefaults(learning_rate=2e-4),
 }
 
 
@@ -50,7 +50,7 @@ def check_tuning(tuning: str) -> None:
         raise ValueError(f"`tuning` (={tuning!r}) must be one of {', '.join(TUNINGS)}")
 
 
-def habits_of(tuning: str, *, pretrained: bool) -> Habits:
+def defaults_of(tuning: str, *, pretrained: bool) -> TuningDefaults:
     """What suits a tuning and a model.
 
     Args:

@@ -190,8 +190,8 @@ def test_bfloat16_trains_as_well() -> None:
         ({"precision": "float16"}, r"`precision` \(='float16'\) must be one of"),
         ({"method": "black", "background": "noise"}, r"`background` \(='noise'\) goes with `method` proposal"),
         ({"method": "random", "clutter": 0.5}, r"`clutter` \(=0.5\) goes with `method` proposal, not random"),
-        ({"method": "baseline", "copies": 0.5}, r"`copies` \(=0.5\) are no part of `method` baseline"),
-        ({"method": "paper", "copies": 0.5}, r"`copies` \(=0.5\) are no part of `method` paper"),
+        ({"method": "baseline", "copies": 0.5}, r"`copies` \(=0.5\) must be 0 for `method` baseline"),
+        ({"method": "paper", "copies": 0.5}, r"`copies` \(=0.5\) must be 0 for `method` paper"),
         ({"background": "nowhere"}, r"`background` \(='nowhere'\) must be one of"),
         ({"method": "photographs"}, r"`photographs` \(=None\) must be a folder if `method`"),
         ({"photographs": "."}, r"`photographs` \(='.'\) must be a folder if `method`"),
@@ -223,6 +223,7 @@ def test_every_composite_but_the_papers_has_a_place_copies_and_a_light() -> None
             assert options.items() >= appearance.items()
         else:
             assert not options.keys() & (appearance.keys() - {"clean_share"})
+            assert options.get("clean_share") == (0.0 if method == "paper" else None)
 
 
 @pytest.mark.parametrize(

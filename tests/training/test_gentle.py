@@ -153,7 +153,7 @@ def test_an_unknown_tuning_is_refused(make) -> None:
 
 
 def test_each_tuning_has_a_learning_rate_and_phases_of_its_own_unless_others_are_said() -> None:
-    assert FitSettings.of(PLAIN) == FitSettings(clutter=0.5)
+    assert FitSettings.of(PLAIN) == FitSettings()
     gentle = FitSettings.of(GENTLE, seed=3)
     assert (gentle.tuning, gentle.seed) == (GENTLE, 3)
     assert gentle.learning_rate < FitSettings().learning_rate
@@ -164,6 +164,9 @@ def test_each_tuning_has_a_learning_rate_and_phases_of_its_own_unless_others_are
     with pytest.raises(ValueError, match=r"`learning_rate` \(=0.0\) must be above 0"):
         FitSettings.of(GENTLE, 0.0)
     assert FitSettings.of(GENTLE, classifier_share=0.2).classifier_share == 0.2
+    # The paper's masks begin with no guess.
+    of_paper = FitSettings.of(ORDINARY, method="paper")
+    assert (of_paper.classifier_share, of_paper.mask_share) == (0.05, 0.1)
 
 
 def test_the_classifier_is_fitted_as_scikit_learn_fits_one() -> None:

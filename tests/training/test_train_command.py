@@ -177,13 +177,20 @@ def test_a_pre_trained_model_is_tuned_gently_unless_it_is_said_otherwise(
 ) -> None:
     file = tmp_path / "weights.safetensors"
     save_file(create_model("test_efficientnet", num_classes=7).state_dict(), file)
-    told = {"gentle": (), "faster": ("--learning-rate", "0.01"), "plain": ("--tuning", "plain")}
+    told = {name: ("--tuning", name) for name in ("plain", "ordinary")}
+    told |= {"gentle": (), "faster": ("--learning-rate", "0.01")}
     found = {}
     for name, more in told.items():
         assert train(monkeypatch, folder, tmp_path / name, "--weights", file, "--method", "baseline", *more) == 0
         settings = results_of(tmp_path / name)["settings"]
-        found[name] = tuple(settings[part] for part in ("tuning", "learning_rate", "classifier_share"))
-    assert found == {"gentle": ("gentle", 2e-4, 0.05), "faster": ("gentle", 0.01, 0.05), "plain": ("plain", 5e-4, 0.05)}
+        names = ("tuning", "learning_rate", "classifier_share", "mask_share", "clean_share")
+        found[name] = tuple(settings[part] for part in names)
+    assert found == {
+        "gentle": ("gentle", 2e-4, 0.05, 0.1, 0.25),
+        "faster": ("gentle", 0.01, 0.05, 0.1, 0.25),
+        "plain": ("plain", 5e-4, 0.05, 0.1, 0.25),
+        "ordinary": ("ordinary", 5e-4, 0.01, 0.02, 0.1),
+    }
 
 
 @pytest.mark.parametrize(("tuning", "small"), [("plain", True), ("ordinary", False)])

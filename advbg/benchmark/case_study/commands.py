@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from advbg.training.commands import LearningRate, Tuning
+from advbg.training.commands import Copies, LearningRate, Tuning
 
 
 def case_study(
@@ -28,9 +28,7 @@ def case_study(
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     learning_rate: LearningRate = None,
     tuning: Tuning = None,
-    copies: Annotated[
-        float, typer.Option(metavar="SHARE", help="Of the composites, those that show their object many times over.")
-    ] = 0.0,
+    copies: Copies = 0.0,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
     ),
@@ -68,7 +66,9 @@ def case_study(
             image_size=image_size,
             epochs=epochs,
             batch_size=batch_size,
-            learning_rate=FitSettings.of(chosen_tuning, learning_rate).learning_rate,
+            learning_rate=FitSettings.of(
+                chosen_tuning, learning_rate, pretrained=pretrained or weights is not None
+            ).learning_rate,
             precision=precision,
             tuning=chosen_tuning,
             copies=copies,

@@ -26,7 +26,10 @@ ACCURACY, RESULTS = "accuracy.png", "results.json"
 _TITLES = {"office10": "Office: product shots against desks", "fruits": "Fruits: studio against shops"}
 _TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly", ORDINARY: "in an ordinary script"}
 # Settings in which a plain baseline may differ from the rows that it stands beside: it has no composites.
-_TUNED = ("tuning", "learning_rate", "classifier_share", "mask_share", "clean_share", "clutter", "interpolation")
+_TUNED = (
+    *("tuning", "learning_rate", "classifier_share", "mask_share", "clean_share"),
+    *("clutter", "copies", "interpolation"),
+)
 _INTRODUCTION = (
     "# Case studies\n\n"
     "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
@@ -128,7 +131,7 @@ def write_page(published: Path) -> Path:
 
 def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ...]]:
     """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently."""
-    file = folder.parent / f"{folder.name}-{PLAIN}" / RESULTS
+    file = folder.parent / f"{results['settings']['study']}-{PLAIN}" / RESULTS
     if not file.is_file():
         return []
     plain = json.loads(file.read_text(encoding="utf-8"))

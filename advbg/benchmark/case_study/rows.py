@@ -10,7 +10,7 @@ from torch import nn
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
 from advbg.training.settings import BASELINE, PAPER, PROPOSAL, TRAINING_METHODS, FitSettings
-from advbg.training.tunings import habits_of
+from advbg.training.tunings import defaults_of
 
 _LEAST_SIDE = 32
 
@@ -70,7 +70,7 @@ class CaseRecipe:
             raise ValueError(f"`image_size` (={self.image_size}) must be {_LEAST_SIDE} or more")
         if self.epochs < 2:
             raise ValueError(f"`epochs` (={self.epochs}) must be 2 or more, one for each branch of `{ATTENTION}`")
-        self.settings(BASELINE, 0, Path())
+        self.settings(PROPOSAL, 0, Path())
 
     @property
     def from_scratch(self) -> bool:
@@ -80,7 +80,7 @@ class CaseRecipe:
     @property
     def clutter(self) -> float:
         """Of the proposal's backgrounds, those that are pieces of objects."""
-        return habits_of(self.tuning, pretrained=not self.from_scratch).clutter
+        return defaults_of(self.tuning, pretrained=not self.from_scratch).clutter
 
     def model_for(self, classes: int, seed: int) -> nn.Module:
         """A new model.

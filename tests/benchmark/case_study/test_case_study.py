@@ -85,7 +85,8 @@ def test_a_study_that_is_tuned_gently_shows_the_plain_baseline_beside_its_own(
     file = docs / "case-studies" / "office10-plain" / "results.json"
     plain_results = json.loads(file.read_text())
     # A baseline has no composites, so what they are like does not keep it from standing there.
-    file.write_text(json.dumps(plain_results | {"settings": plain_results["settings"] | {"clutter": 0.0}}))
+    others = {"clutter": 0.75, "copies": 0.5, "clean_share": 0.75, "mask_share": 0.75}
+    file.write_text(json.dumps(plain_results | {"settings": plain_results["settings"] | others}))
     assert "*baseline, tuned plainly" in write_page(docs).read_text()
     for part, name, value in (("settings", "epochs", 4), ("images", "training", 3)):
         file.write_text(json.dumps(plain_results | {part: plain_results[part] | {name: value}}))
@@ -281,6 +282,12 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
         background = settings.companion_options()["background"]
         assert tuple(weight for _, weight in background) == mixture
         assert settings.clutter == clutter
+
+
+@pytest.mark.parametrize("copies", [7.0, float("nan")])
+def test_a_recipe_refuses_a_share_of_copies_that_is_none(copies: float) -> None:
+    with pytest.raises(ValueError, match=r"`copies` \(=.*\) must be a share in \[0, 1\]"):
+        CaseRecipe("test_resnet", None, False, 32, 3, 6, 5e-4, "float32", "plain", copies)
 
 
 def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
