@@ -86,3 +86,29 @@ def test_its_figures_of_photographs_are_those_that_were_published(
     written = [f"{np.mean(column):.1f} ± {np.std(column, ddof=1):.1f}" for column in columns]
     assert [cell.strip() for cell in line.split("|")[2:-1]] == written
     assert len(measured) == seeds
+
+
+@pytest.mark.parametrize(
+    ("place", "study", "method"),
+    [
+        (0, "fruits-ordinary-copies", "baseline"),
+        (1, "fruits-ordinary-copies", "proposal"),
+        (2, "fruits-plain-copies", "baseline"),
+        (3, "fruits-plain-copies", "proposal"),
+        (4, "fruits-scratch-copies", "baseline"),
+        (5, "fruits-scratch-copies", "proposal"),
+        (6, "fruits", "baseline"),
+        (7, "fruits", "proposal"),
+    ],
+)
+def test_its_figures_of_fruit_are_those_that_were_published(place: int, study: str, method: str) -> None:
+    table = _README.split("| | held-out | the same before new backgrounds | shop |")[1].split("\n\n")[0]
+    line = table.strip().splitlines()[1 + place]
+    file = Path(__file__).parents[1] / "docs" / "results" / "case-studies" / study / "results.json"
+    results = json.loads(file.read_text(encoding="utf-8"))
+    measured = [seed[method]["accuracy"] for seed in results["seeds"].values()]
+    columns = [[accuracy[name] for accuracy in measured] for name in ("held-out", "new background", "shop")]
+    written = [f"{np.mean(column):.1f} ± {np.std(column, ddof=1):.1f}" for column in columns]
+    assert [cell.strip() for cell in line.split("|")[2:-1]] == written
+    assert len(measured) == 3
+    assert ("baseline" in line) == (method == "baseline")

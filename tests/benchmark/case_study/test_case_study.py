@@ -279,7 +279,7 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
     plain = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", "plain")
     for recipe, mixture, clutter in ((scratch, (0.5, 1.0), 0.25), (plain, (1.0, 1.0), 0.0)):
         settings = recipe.settings("proposal + photographs", 0, tmp_path)
-        background = settings.companion_options()["background"]
+        background = (settings.companion_options() or {})["background"]
         assert tuple(weight for _, weight in background) == mixture
         assert settings.clutter == clutter
 
