@@ -132,7 +132,7 @@ def write_page(published: Path) -> Path:
 def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ...]]:
     """The row of the baseline that is tuned plainly, to stand below those of the same images tuned gently."""
     file = folder.parent / f"{results['settings']['study']}-{PLAIN}" / RESULTS
-    if not file.is_file():
+    if results["settings"]["tuning"] != GENTLE or not file.is_file():
         return []
     plain = json.loads(file.read_text(encoding="utf-8"))
     alike = results["settings"] | {name: plain["settings"].get(name) for name in _TUNED}

@@ -273,7 +273,7 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
     assert shares == {"plain": (0.05, 0.1, 0.25, 0.0), "ordinary": (0.01, 0.02, 0.1, 0.25)}
     scratch = CaseRecipe("test_efficientnet", None, False, 32, 3, 6, 5e-4, "float32", "plain")
     settings = scratch.settings("proposal", 0, tmp_path)
-    assert (settings.classifier_share, settings.clutter) == (0.3, 0.5)
+    assert (settings.classifier_share, (settings.companion_options() or {})["clutter"]) == (0.3, 0.5)
     # Half photographs; of the rest as many pieces of objects as without them.
     Image.new("RGB", (9, 9)).save(tmp_path / "photograph.png")
     plain = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", "plain")
