@@ -7,6 +7,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def hold_statistics(model: nn.Module) -> None:
     """Keep the statistics of BatchNorm, until somebody calls the model's `train()` again.
 
+    The option `hold_statistics` of `AdversarialBackground` and `attach` does it in every step; this is for trainings
+    without them.
+
     Those of a studio are of one colour: a pre-trained model that moves to them no longer knows the features that it was
     trained on, whatever backgrounds it is shown.
 

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, sample_for
+from advbg.batch_norm import hold_statistics
 from advbg.clutter import add_clutter
 from advbg.compositing import CompositeParameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import learn_alike, rank
@@ -90,6 +91,8 @@ class Companions(nn.Module):
             ValueError: where `images` or `mask` cannot be used, or there is neither a given nor a learned mask.
         """
         self.build(images)
+        if self.options.hold_statistics and model.training:
+            hold_statistics(model)
         mask = self.given.get("mask") if mask is None else mask
         targets = self.given.get("targets") if targets is None else targets
         params = self.given.get("params") if params is None else params

@@ -34,6 +34,7 @@ class Options:
     copies: float = 0.0
     lighting: float = 0.0
     clutter: float = 0.0
+    hold_statistics: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -41,6 +42,8 @@ class Options:
             raise TypeError(f"`schedule` (={self.schedule!r}) must be an `advbg.Schedule`")
         if isinstance(self.mask_objective, type) or not callable(self.mask_objective):
             raise TypeError(f"`mask_objective` (={self.mask_objective!r}) must be an objective to call, not its name")
+        if not isinstance(self.hold_statistics, bool):
+            raise TypeError(f"`hold_statistics` (={self.hold_statistics!r}) must be True or False")
         for name in ("clean_share", "halo", "copies", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
@@ -100,6 +103,7 @@ class Options:
             "copies": self.copies,
             "lighting": self.lighting,
             "clutter": self.clutter,
+            "hold_statistics": self.hold_statistics,
         }
 
     def check_saved(self, names: Mapping[str, Any]) -> None:

@@ -51,6 +51,8 @@ class AdversarialBackground(nn.Module):
             change by factors of up to e to its power, and brightness a little more in each channel.
         clutter: share of the backgrounds, in [0, 1], that are pieces of other images, about their objects, instead
             of the source's: what photographs have, without photographs. For `classification` only.
+        hold_statistics: whether BatchNorm keeps the statistics that it has, in every phase, whoever calls `train()`:
+            for pre-trained models, since those of a studio spoil what they know (`docs/` has the figures).
         seed: of the companions' own random stream; the global one is never touched.
 
     Raises:
@@ -78,6 +80,7 @@ class AdversarialBackground(nn.Module):
         copies: float = 0.0,
         lighting: float = 0.0,
         clutter: float = 0.0,
+        hold_statistics: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -96,6 +99,7 @@ class AdversarialBackground(nn.Module):
             copies=copies,
             lighting=lighting,
             clutter=clutter,
+            hold_statistics=hold_statistics,
             seed=seed,
         )
         self.model = model

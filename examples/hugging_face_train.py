@@ -83,7 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> Trainer:
     trainer = Trainer(model, training, train_dataset=Images(folder))
     if not options.no_advbg:
         steps = options.epochs * -(-len(trainer.get_train_dataloader()) // options.accumulate)
-        trainer.add_callback(AdversarialBackgroundCallback(schedule=Schedule.fractions(steps), mean=mean, std=std))
+        # What a pre-trained model knows of the world is in its statistics as well.
+        hold = options.model is not None
+        callback = AdversarialBackgroundCallback(
+            schedule=Schedule.fractions(steps), mean=mean, std=std, hold_statistics=hold
+        )
+        trainer.add_callback(callback)
     trainer.train(resume_from_checkpoint=options.resume)
     trainer.save_model()
     return trainer

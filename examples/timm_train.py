@@ -1,6 +1,6 @@
 """Train a timm model on a folder of images, with or without adversarial backgrounds; a short `train.py` of timm.
 
-python examples/timm_train.py DATA --model resnet18 --pretrained --model-ema --amp --advbg --output runs/timm
+python examples/timm_train.py DATA --model resnet18 --pretrained --amp --advbg --advbg-hold-statistics --output RUN
 
 DATA holds `train/<class>/*.jpg` and `validation/<class>/*.jpg`.
 """

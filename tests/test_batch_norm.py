@@ -51,27 +51,43 @@ def test_every_kind_of_batch_norm_is_held_and_nothing_else(kind) -> None:
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_statistics_stay_held_through_every_phase(wrapped) -> None:
+@pytest.mark.parametrize("held", ["by the option", "once", "never"])
+def test_held_statistics_stay_through_every_phase(wrapped, held) -> None:
     model = tiny_classifier(batch_norm=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    schedule = Schedule(classifier=1, mask=1)
+    options = {"schedule": Schedule(classifier=1, mask=1), "hold_statistics": held == "by the option"}
     if wrapped:
-        forward = AdversarialBackground(model, schedule=schedule)
+        forward = AdversarialBackground(model, **options)
         forward.attach(optimizer)
         companions = forward.companions
     else:
         forward = model
-        companions = attach(model, optimizer, schedule=schedule).companions
+        companions = attach(model, optimizer, **options).companions
     forward.train()
-    hold_statistics(forward)
+    if held == "once":
+        hold_statistics(forward)
     before, phases = statistics(model), []
     weight = model[0].weight.detach().clone()
     images, targets = a_batch()
     for _ in range(3):
+        if held != "once":  # as trainers do before every epoch or step
+            forward.train()
         phases.append(companions.phase)
         nn.functional.cross_entropy(forward(images), targets).backward()
         optimizer.step()
         optimizer.zero_grad()
     assert phases == ["classifier", "mask", "adversarial"]
-    assert unchanged(before, model)
+    assert unchanged(before, model) == (held != "never")
     assert not torch.equal(weight, model[0].weight)
+
+
+def test_the_option_leaves_a_model_in_evaluation_and_its_other_layers_as_they_are() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.0), nn.Flatten(), nn.LazyLinear(4))
+    images = a_batch()[0]
+    model.eval()(images)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
+    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    wrapper.train()(images)
+    assert [module.training for module in model] == [True, False, True, True, True]
+    wrapper.eval()(images)
+    assert not any(module.training for module in model.modules())

@@ -49,6 +49,7 @@ def test_parts_of_ones_own_are_called_by_their_class_or_function() -> None:
         ({"background": Black}, TypeError, r"`background` \(=<class .*Black'>\) must have a method `sample"),
         ({"mask_objective": "paper"}, TypeError, r"`mask_objective` \(='paper'\) must be an objective"),
         ({"mask_objective": PaperObjective}, TypeError, r"`mask_objective` \(=<class .*\) must be an objective"),
+        ({"hold_statistics": "yes"}, TypeError, r"`hold_statistics` \(='yes'\) must be True or False"),
         ({"schedule": (1, 1)}, TypeError, r"`schedule` \(=\(1, 1\)\) must be an `advbg.Schedule`"),
     ],
 )

@@ -88,6 +88,11 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the backgrounds that are pieces of other images' objects (default: %(default)s)",
     )
     group.add_argument(
+        "--advbg-hold-statistics",
+        action="store_true",
+        help="let BatchNorm keep its statistics, as a pre-trained model should",
+    )
+    group.add_argument(
         "--advbg-seed",
         type=int,
         default=defaults.seed,
@@ -124,6 +129,7 @@ def advbg_options(
         "copies": args.advbg_copies,
         "lighting": args.advbg_lighting,
         "clutter": args.advbg_clutter,
+        "hold_statistics": args.advbg_hold_statistics,
         "seed": args.advbg_seed,
     }
     Options(**options)

@@ -26,6 +26,13 @@ Copies = Annotated[
         "methods without composites have none.",
     ),
 ]
+HoldStatistics = Annotated[
+    bool,
+    typer.Option(
+        "--hold-statistics",
+        help="Let BatchNorm keep the statistics of a pre-trained model, for every method; `gentle` always does.",
+    ),
+]
 
 
 def train(
@@ -64,6 +71,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     learning_rate: LearningRate = None,
     tuning: Tuning = None,
+    hold_statistics: HoldStatistics = False,
     image_size: Annotated[int | None, typer.Option(help="Side of the images; the model's own by default.")] = (None),
     fit: Annotated[str, typer.Option(help="`pad` images to squares in their border's colour, or `crop`.")] = "pad",
     test_fit: Annotated[str, typer.Option(help="The same for the test folders.")] = "crop",
@@ -114,6 +122,7 @@ def train(
                 background=background,
                 clutter=clutter,
                 copies=copies,
+                hold_statistics=hold_statistics,
                 photographs=str(photographs) if photographs else None,
                 epochs=epochs,
                 batch_size=batch_size,

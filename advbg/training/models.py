@@ -65,19 +65,26 @@ def choose_tuning(tuning: str | None, weights: object, *, pretrained: bool) -> s
     return tuning
 
 
-def check_tuned_model(tuning: str, weights: object, *, pretrained: bool) -> None:
-    """Check that a model which is trained gently, or as by an ordinary script, knows something.
+def check_tuned_model(tuning: str, weights: object, *, pretrained: bool, hold_statistics: bool = False) -> None:
+    """Check that a model knows something which is trained gently, as by an ordinary script, or with held statistics.
 
     Args:
         tuning: as for `choose_tuning`, and so are the others.
         weights: file of a pre-trained model, or None.
         pretrained: whether timm downloads weights.
+        hold_statistics: whether BatchNorm keeps its statistics.
 
     Raises:
         ValueError: where it does not.
     """
-    if tuning in OF_PRETRAINED and weights is None and not pretrained:
-        raise ValueError(f"`tuning` (={tuning!r}) needs a pre-trained model: pass `weights` or `pretrained`")
+    if weights is not None or pretrained:
+        return
+    for name, value, needs in (
+        ("tuning", tuning, tuning in OF_PRETRAINED),
+        ("hold_statistics", hold_statistics, hold_statistics),
+    ):
+        if needs:
+            raise ValueError(f"`{name}` (={value!r}) needs a pre-trained model: pass `weights` or `pretrained`")
 
 
 def create_model(

@@ -70,7 +70,10 @@ class RunSettings:
     def __post_init__(self) -> None:
         check_model(self.model)
         check_weights(self.weights, pretrained=self.pretrained)
-        check_tuned_model(self.training.tuning, self.weights, pretrained=self.pretrained)
+        training = self.training
+        check_tuned_model(
+            training.tuning, self.weights, pretrained=self.pretrained, hold_statistics=training.hold_statistics
+        )
         if self.image_size is not None and self.image_size < 8:
             raise ValueError(f"`image_size` (={self.image_size}) must be 8 or more")
         check_fit(self.fit, "fit")

@@ -40,6 +40,8 @@ class FitSettings:
         lighting: likewise.
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
+        hold_statistics: whether BatchNorm keeps the statistics that it has, as that of a pre-trained model should,
+            whatever the method; with `gentle` it always does.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
             differ in the model that `create_model` makes. The defaults above are those of `plain` and random weights;
@@ -65,6 +67,7 @@ class FitSettings:
     lighting: float = 0.4
     copies: float = 0.0
     clutter: float | None = None
+    hold_statistics: bool = False
     tuning: str = PLAIN
 
     @classmethod

@@ -36,15 +36,15 @@ def state(model):
 
 
 @pytest.mark.parametrize("method", ["baseline", "proposal"])
-def test_a_gentle_training_leaves_the_statistics_as_they_were_and_a_plain_one_does_not(method) -> None:
-    for tuning in (GENTLE, PLAIN):
+def test_a_gentle_training_leaves_the_statistics_as_they_were_and_a_plain_one_if_it_is_told_to(method) -> None:
+    for tuning, told in ((GENTLE, False), (PLAIN, True), (PLAIN, False)):
         model = a_model()
         before = state(model)
-        fit(model, some_data(), dataclasses.replace(QUICK, method=method, tuning=tuning))
+        fit(model, some_data(), dataclasses.replace(QUICK, method=method, tuning=tuning, hold_statistics=told))
         after = model.state_dict()
         kept = [torch.equal(before[name], after[name]) for name in before if name.endswith(STATISTICS)]
         assert len(kept) > 0
-        assert (all if tuning == GENTLE else not_any)(kept)
+        assert (all if tuning == GENTLE or told else not_any)(kept)
 
 
 def not_any(values):

@@ -53,6 +53,7 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--weights", __file__, "--pretrained"], "are two answers to one question"),
         (["--tuning", "soft"], "`tuning` (='soft') must be one of plain, ordinary, gentle"),
         (["--tuning", "gentle"], "`tuning` (='gentle') needs a pre-trained model: pass `weights` or `pretrained`"),
+        (["--hold-statistics"], "`hold_statistics` (=True) needs a pre-trained model: pass `weights` or"),
         (["--weights", __file__], "is damaged or no file of weights"),
         (["--test", "nowhere"], "`--test` (='nowhere') is not a directory"),
         (["--test", "same", "--test", "./same"], "names a folder twice"),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from advbg.training.commands import Copies, LearningRate, Tuning
+from advbg.training.commands import Copies, HoldStatistics, LearningRate, Tuning
 
 
 def case_study(
@@ -28,6 +28,7 @@ def case_study(
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
     learning_rate: LearningRate = None,
     tuning: Tuning = None,
+    hold_statistics: HoldStatistics = False,
     copies: Copies = 0.0,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
@@ -72,6 +73,7 @@ def case_study(
             precision=precision,
             tuning=chosen_tuning,
             copies=copies,
+            hold_statistics=hold_statistics,
         )
         case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
         folder = output or run_folder(case.name, resume=resume)

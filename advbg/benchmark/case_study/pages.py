@@ -28,7 +28,7 @@ _TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly", ORDINARY: "in an ord
 # Settings in which a plain baseline may differ from the rows that it stands beside: it has no composites.
 _TUNED = (
     *("tuning", "learning_rate", "classifier_share", "mask_share", "clean_share"),
-    *("clutter", "copies", "interpolation"),
+    *("clutter", "copies", "hold_statistics", "interpolation"),
 )
 _INTRODUCTION = (
     "# Case studies\n\n"
@@ -151,9 +151,10 @@ def _section(results: dict[str, Any], folder: Path) -> str:
     begin = "random weights"
     if settings["weights"] or settings["pretrained"]:
         begin = f"ImageNet weights, {_TUNINGS[settings['tuning']]}"
-    copies = ", with copies" if settings["copies"] else ""
+    beside = ", statistics held" if settings["hold_statistics"] else ""
+    beside += ", with copies" if settings["copies"] else ""
     parts = [
-        f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}{copies}",
+        f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}{beside}",
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "
         f"{settings['batch_size']}, AdamW with one cycle up to {settings['learning_rate']:g}, "
         f"{settings['precision']}; after {settings['classifier_share']:.0%} of the steps, masks are learned in "

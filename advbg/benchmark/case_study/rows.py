@@ -10,7 +10,7 @@ from torch import nn
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
 from advbg.training.settings import BASELINE, PAPER, PROPOSAL, TRAINING_METHODS, FitSettings
-from advbg.training.tunings import defaults_of
+from advbg.training.tunings import GENTLE, defaults_of
 
 _LEAST_SIDE = 32
 
@@ -45,6 +45,8 @@ class CaseRecipe:
         precision: `float32` or `bfloat16`.
         tuning: one of `TUNINGS`.
         copies: share of the composites that show their object many times over, in [0, 1]; those of `paper` never do.
+        hold_statistics: whether BatchNorm keeps the statistics of a pre-trained model, in every row; not with `gentle`,
+            which always does that.
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -61,11 +63,14 @@ class CaseRecipe:
     precision: str
     tuning: str
     copies: float = 0.0
+    hold_statistics: bool = False
 
     def __post_init__(self) -> None:
         check_model(self.model)
         check_weights(self.weights, pretrained=self.pretrained)
-        check_tuned_model(self.tuning, self.weights, pretrained=self.pretrained)
+        check_tuned_model(self.tuning, self.weights, pretrained=self.pretrained, hold_statistics=self.hold_statistics)
+        if self.hold_statistics and self.tuning == GENTLE:
+            raise ValueError("`hold_statistics` (=True) is what `tuning` 'gentle' does in every row: leave it out")
         if self.image_size < _LEAST_SIDE:
             raise ValueError(f"`image_size` (={self.image_size}) must be {_LEAST_SIDE} or more")
         if self.epochs < 2:
@@ -122,5 +127,6 @@ class CaseRecipe:
             seed=seed,
             precision=self.precision,
             copies=0.0 if row in (BASELINE, PAPER) else self.copies,
+            hold_statistics=self.hold_statistics,
             **(mixed if row == MIXED else {}),
         )

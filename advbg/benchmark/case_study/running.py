@@ -49,12 +49,14 @@ class CaseStudy:
 
     @property
     def name(self) -> str:
-        """The study's, how models are trained, unless a pre-trained one is trained gently, and whether with copies."""
+        """The study's, how models are trained if not as they are by default, and with what beside."""
         parts = [self.study.name]
         if self.recipe.from_scratch:
             parts.append("scratch")
         elif self.recipe.tuning != GENTLE:
             parts.append(self.recipe.tuning)
+        if self.recipe.hold_statistics:
+            parts.append("held")
         if self.recipe.copies:
             parts.append("copies")
         return "-".join(parts)

@@ -108,6 +108,23 @@ def test_a_study_with_copies_stands_beside_that_without(
     assert "`lighting` 0.4 and `copies` 0.5" in page
 
 
+def test_a_study_with_held_statistics_stands_beside_that_without(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, docs, held = tmp_path / "weights.safetensors", tmp_path / "docs", []
+    save_file(create_model("test_efficientnet", 5, seed=0).state_dict(), file)
+    monkeypatch.setattr("advbg.training.fit.hold_statistics", held.append)
+    for name, more in (("office10-plain", ()), ("office10-plain-held", ("--hold-statistics",))):
+        more += ("--weights", file, "--tuning", "plain", "--rows", "baseline", "--seeds", "0", "--published", docs)
+        assert run(monkeypatch, *command(data_dir, tmp_path / name, *more)) == 0
+        results = json.loads((docs / "case-studies" / name / "results.json").read_text())
+        assert results["settings"]["hold_statistics"] == ("held" in name)
+        # In each of the three epochs.
+        assert len(held) == (3 if "held" in name else 0)
+    page = (docs / "case-studies" / "index.md").read_text()
+    assert page.count("tuned plainly\n") == page.count("tuned plainly, statistics held\n") == 1
+
+
 def test_attention_can_be_tuned_gently(data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "weights.safetensors"
     save_file(create_model("test_efficientnet", 5, seed=0).state_dict(), file)

@@ -43,6 +43,15 @@ def test_a_recipe_refuses_a_share_of_copies_that_is_none(copies: float) -> None:
         CaseRecipe("test_resnet", None, False, 32, 3, 6, 5e-4, "float32", "plain", copies)
 
 
+@pytest.mark.parametrize(("tuning", "message"), [("gentle", "what `tuning` 'gentle' does"), ("plain", "needs a pre-")])
+def test_a_recipe_holds_statistics_where_it_makes_a_difference(tuning: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"")
+    weights = str(file) if tuning == "gentle" else None
+    with pytest.raises(ValueError, match=rf"`hold_statistics` \(=True\).*{message}"):
+        CaseRecipe("test_resnet", weights, False, 32, 3, 6, 5e-4, "float32", tuning, hold_statistics=True)
+
+
 def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     file.write_bytes(b"")
