@@ -83,7 +83,15 @@ class Options:
 
         Returns:
             The mask generator and the background source, on the CPU. The global random streams stay as they were.
+
+        Raises:
+            ValueError: where torch's default dtype is not float32, which what they draw would have.
         """
+        if torch.get_default_dtype() != torch.float32:
+            raise ValueError(
+                f"torch's default dtype (={torch.get_default_dtype()}) must be torch.float32, in which masks and "
+                "backgrounds are made: leave it, and give model and images their dtype by `.to()`"
+            )
         with torch.random.fork_rng(devices=[]):
             # `torch.manual_seed` would seed the GPUs' streams as well.
             torch.default_generator.manual_seed(self.seed)

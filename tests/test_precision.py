@@ -24,6 +24,19 @@ def test_casting_the_model_leaves_the_companions_bit_for_bit(dtype: torch.dtype)
     wrapper(a_batch()[0].to(dtype)).sum().backward()
 
 
+def test_another_default_dtype_than_torchs_own_is_refused_by_name() -> None:
+    wrapper = AdversarialBackground(tiny_classifier())
+    wrapper.companions.attached = True
+    images = a_batch()[0]
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match=r"torch's default dtype \(=torch.float64\) must be torch.float32"):
+            wrapper(images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    wrapper(images)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_masks_are_learned_from_half_precision_images_under_autocast(dtype: torch.dtype) -> None:
     wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9))

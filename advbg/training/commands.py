@@ -7,6 +7,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from advbg.training.tunings import OF_RANDOM_WEIGHTS, ORDINARY, PLAIN, defaults_of
+
+_PLAIN, _ORDINARY = (defaults_of(tuning, pretrained=True) for tuning in (PLAIN, ORDINARY))
+
 LearningRate = Annotated[
     float | None,
     typer.Option(help="The largest of one cycle, for AdamW; by default 5e-4, and 2e-4 if tuning is gentle."),
@@ -59,8 +63,9 @@ def train(
         float | None,
         typer.Option(
             metavar="SHARE",
-            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default 0.5; "
-            "for pre-trained models 0 if tuning is plain, and 0.25 if it is ordinary.",
+            help="Share of the backgrounds of `proposal` that are pieces of other images' objects; by default "
+            f"{OF_RANDOM_WEIGHTS.clutter:g}; for pre-trained models {_PLAIN.clutter:g} if tuning is plain, and "
+            f"{_ORDINARY.clutter:g} if it is ordinary.",
         ),
     ] = None,
     copies: Copies = 0.0,
