@@ -55,7 +55,10 @@ class Attachment:
             self.companions.given = {}
 
     def remove(self) -> None:
-        """Undo everything: the model and the optimiser are as they were before."""
+        """Undo everything: the model and the optimiser are as they were before.
+
+        BatchNorm whose statistics were held stays in evaluation until the next `train()`.
+        """
         for handle in self.handles:
             handle.remove()
         self.companions.attached = False

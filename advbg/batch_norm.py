@@ -1,21 +1,55 @@
 """What a pre-trained model remembers of the images that it was trained on."""
 
+import warnings
+
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+# Names in a message, at most.
+_NAMED = 3
 
 
 def hold_statistics(model: nn.Module) -> None:
     """Keep the statistics of BatchNorm, until somebody calls the model's `train()` again.
 
-    The option `hold_statistics` of `AdversarialBackground` and `attach` does it in every step; this is for trainings
-    without them.
-
     Those of a studio are of one colour: a pre-trained model that moves to them no longer knows the features that it was
-    trained on, whatever backgrounds it is shown.
+    trained on, whatever backgrounds it is shown. The option `hold_statistics` of `AdversarialBackground` and `attach`
+    does it in every step; this is for trainings without them.
 
     Args:
         model: in training mode, wrapped or not; one without BatchNorm stays as it is.
     """
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.eval()
+    for module in _batch_norms(model).values():
+        module.eval()
+
+
+def keep_held(model: nn.Module, *, first: bool) -> None:
+    """Hold the statistics of a model that is about to be called, whoever has called its `train()` before.
+
+    Layers whose momentum is None gather in training: so `torch.optim.swa_utils.update_bn` and Lightning's averaging of
+    weights leave them for as long as they gather anew, and would end with nothing.
+
+    Args:
+        model: wrapped by nothing of ours.
+        first: whether it is the first call, in which there is a warning of statistics that nothing has gathered.
+    """
+    layers = _batch_norms(model)
+    if first and (empty := [name for name, module in layers.items() if _has_gathered_nothing(module)]):
+        warnings.warn(
+            f"`hold_statistics` (=True) holds the mean of 0 and the variance of 1 that {len(empty)} layers began with "
+            f"({', '.join(empty[:_NAMED])}): load pre-trained weights first, or leave it out",
+            stacklevel=2,
+        )
+    for module in layers.values():
+        module.train(model.training and module.momentum is None)
+
+
+def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
+    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
+
+
+def _has_gathered_nothing(module: _BatchNorm) -> bool:
+    mean, variance = module.running_mean, module.running_var
+    if mean is None or variance is None or isinstance(mean, nn.UninitializedBuffer):
+        return False
+    return not mean.any() and bool((variance == 1).all())

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, sample_for
-from advbg.batch_norm import hold_statistics
+from advbg.batch_norm import keep_held
 from advbg.clutter import add_clutter
 from advbg.compositing import CompositeParameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import learn_alike, rank
@@ -77,7 +77,7 @@ class Companions(nn.Module):
         """Do the phase's work and say which images the model shall see.
 
         Args:
-            model: held in evaluation mode while masks are learned.
+            model: in evaluation mode while masks are learned; with `hold_statistics`, its BatchNorm stays in it.
             call: calls it on images; used in the mask phase only.
             images: the model's input.
             mask: the foreground where it is known, as `check_mask` takes it.
@@ -90,9 +90,10 @@ class Companions(nn.Module):
         Raises:
             ValueError: where `images` or `mask` cannot be used, or there is neither a given nor a learned mask.
         """
+        first = self.image_shape is None
         self.build(images)
-        if self.options.hold_statistics and model.training:
-            hold_statistics(model)
+        if self.options.hold_statistics:
+            keep_held(model, first=first)
         mask = self.given.get("mask") if mask is None else mask
         targets = self.given.get("targets") if targets is None else targets
         params = self.given.get("params") if params is None else params

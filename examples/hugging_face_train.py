@@ -17,7 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from advbg import Schedule
+from advbg import Schedule, hold_statistics
 from advbg.integrations.hugging_face import AdversarialBackgroundCallback
 
 
@@ -81,10 +81,12 @@ def main(arguments: Sequence[str] | None = None) -> Trainer:
         report_to="none",
     )
     trainer = Trainer(model, training, train_dataset=Images(folder))
+    # What a pre-trained model knows of the world is in its statistics as well.
+    hold = options.model is not None
+    if options.no_advbg and hold:
+        model.register_forward_pre_hook(lambda module, _: hold_statistics(module))
     if not options.no_advbg:
         steps = options.epochs * -(-len(trainer.get_train_dataloader()) // options.accumulate)
-        # What a pre-trained model knows of the world is in its statistics as well.
-        hold = options.model is not None
         callback = AdversarialBackgroundCallback(
             schedule=Schedule.fractions(steps), mean=mean, std=std, hold_statistics=hold
         )

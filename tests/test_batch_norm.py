@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from advbg import AdversarialBackground, Schedule, attach, hold_statistics
+from advbg.integrations.timm import AdversarialBackgroundTask
 from tests.models import a_batch, tiny_classifier
 
 
@@ -50,19 +51,23 @@ def test_every_kind_of_batch_norm_is_held_and_nothing_else(kind) -> None:
     }
 
 
-@pytest.mark.parametrize("wrapped", [True, False])
+@pytest.mark.parametrize("way", ["wrapped", "attached", "timm's task"])
 @pytest.mark.parametrize("held", ["by the option", "once", "never"])
-def test_held_statistics_stay_through_every_phase(wrapped, held) -> None:
+def test_held_statistics_stay_through_every_phase(way, held) -> None:
     model = tiny_classifier(batch_norm=True)
+    model(a_batch()[0])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     options = {"schedule": Schedule(classifier=1, mask=1), "hold_statistics": held == "by the option"}
-    if wrapped:
+    if way == "attached":
+        forward = model
+        companions = attach(model, optimizer, **options).companions
+    elif way == "wrapped":
         forward = AdversarialBackground(model, **options)
         forward.attach(optimizer)
         companions = forward.companions
     else:
-        forward = model
-        companions = attach(model, optimizer, **options).companions
+        forward = AdversarialBackgroundTask(model, verbose=False, **options)
+        companions = forward.companions
     forward.train()
     if held == "once":
         hold_statistics(forward)
@@ -73,7 +78,8 @@ def test_held_statistics_stay_through_every_phase(wrapped, held) -> None:
         if held != "once":  # as trainers do before every epoch or step
             forward.train()
         phases.append(companions.phase)
-        nn.functional.cross_entropy(forward(images), targets).backward()
+        outputs = forward(images, targets)["output"] if way == "timm's task" else forward(images)
+        nn.functional.cross_entropy(outputs, targets).backward()
         optimizer.step()
         optimizer.zero_grad()
     assert phases == ["classifier", "mask", "adversarial"]
@@ -81,13 +87,66 @@ def test_held_statistics_stay_through_every_phase(wrapped, held) -> None:
     assert not torch.equal(weight, model[0].weight)
 
 
-def test_the_option_leaves_a_model_in_evaluation_and_its_other_layers_as_they_are() -> None:
-    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.0), nn.Flatten(), nn.LazyLinear(4))
-    images = a_batch()[0]
-    model.eval()(images)
+def test_the_option_touches_batch_norm_alone() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.0))
+    model(a_batch()[0])
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
     wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
-    wrapper.train()(images)
-    assert [module.training for module in model] == [True, False, True, True, True]
-    wrapper.eval()(images)
-    assert not any(module.training for module in model.modules())
+    wrapper.train()(a_batch()[0])
+    assert [module.training for module in model] == [True, False, True]
+
+
+def test_the_option_holds_layers_that_train_in_a_model_that_does_not() -> None:
+    model = tiny_classifier(batch_norm=True)
+    model(a_batch()[0])
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
+    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    before = statistics(model)
+    model.training = False
+    wrapper(a_batch()[0])
+    assert unchanged(before, model)
+
+
+def test_replayed_draws_leave_held_statistics_too() -> None:
+    model = tiny_classifier(batch_norm=True)
+    images, mask = a_batch()[0], torch.ones(8, 32, 32, dtype=torch.bool)
+    model(images)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=0, mask=0), hold_statistics=True)
+    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    before = statistics(model)
+    params = wrapper.train().generate_parameters(images, mask)
+    wrapper(images, mask=mask, params=params)
+    assert unchanged(before, model)
+
+
+@pytest.mark.parametrize("averaged", ["the model", "the wrapper", "the attached model"])
+def test_who_gathers_statistics_anew_gets_them(averaged) -> None:
+    model, images = tiny_classifier(batch_norm=True), a_batch()[0]
+    model(images)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    options = {"schedule": Schedule(classifier=9, mask=0), "hold_statistics": True}
+    if averaged == "the attached model":
+        forward = model
+        attach(model, optimizer, **options)
+    else:
+        forward = AdversarialBackground(model, **options)
+        forward.attach(optimizer)
+    forward.train()(images)
+    torch.optim.swa_utils.update_bn([images], model if averaged == "the model" else forward)
+    gathered = {name: tensor for name, tensor in statistics(model).items() if tensor.is_floating_point()}
+    # Of a batch alone: its mean, and its variance without a share of what was there before.
+    seen = model[0](images)
+    expected = (seen.mean(dim=(0, 2, 3)), seen.var(dim=(0, 2, 3)))
+    torch.testing.assert_close(tuple(gathered.values()), expected)
+    forward.train()(images)
+    assert all(torch.equal(tensor, statistics(model)[name]) for name, tensor in gathered.items())
+
+
+def test_there_is_a_warning_of_held_statistics_that_nothing_has_gathered() -> None:
+    model = nn.Sequential(tiny_classifier(batch_norm=True), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False))
+    model[1].running_mean.fill_(0.5)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
+    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.warns(UserWarning, match=r"`hold_statistics` \(=True\) .* 2 layers began with \(0\.\d, 2\): load"):
+        wrapper(a_batch()[0])
+    wrapper(a_batch()[0])  # where a warning would be an error

@@ -34,7 +34,7 @@ HoldStatistics = Annotated[
     bool,
     typer.Option(
         "--hold-statistics",
-        help="Let BatchNorm keep the statistics of a pre-trained model, for every method; `gentle` always does.",
+        help="Let BatchNorm keep the statistics of a pre-trained model, whatever the method; `gentle` always does.",
     ),
 ]
 

@@ -165,7 +165,7 @@ def fit(
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
                 torch.manual_seed(_epoch_seed(settings.seed, epoch))
                 forward.train()
-                if settings.hold_statistics or settings.tuning == GENTLE:
+                if settings.hold_statistics:
                     hold_statistics(model)
                 loop.train_epoch(epoch)
             if state_file is not None:

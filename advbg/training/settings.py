@@ -10,7 +10,7 @@ from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
 from advbg.benchmark.reproduce import check_precision
 from advbg.options import Options
 from advbg.schedule import Schedule
-from advbg.training.tunings import OF_PRETRAINED, OF_RANDOM_WEIGHTS, PLAIN, check_tuning, defaults_of
+from advbg.training.tunings import GENTLE, OF_PRETRAINED, OF_RANDOM_WEIGHTS, PLAIN, check_tuning, defaults_of
 
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
@@ -41,7 +41,7 @@ class FitSettings:
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         hold_statistics: whether BatchNorm keeps the statistics that it has, as that of a pre-trained model should,
-            whatever the method; with `gentle` it always does.
+            whatever the method; True with `gentle`, whatever is said.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
             differ in the model that `create_model` makes. The defaults above are those of `plain` and random weights;
@@ -102,6 +102,8 @@ class FitSettings:
         return cls(tuning=tuning, learning_rate=rate, **options)
 
     def __post_init__(self) -> None:
+        if self.tuning == GENTLE:
+            object.__setattr__(self, "hold_statistics", True)
         if self.method not in TRAINING_METHODS:
             raise ValueError(f"`method` (={self.method!r}) must be one of {', '.join(TRAINING_METHODS)}")
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0)):

@@ -32,7 +32,7 @@ class TuningDefaults:
 # A model with random weights says nothing of its images at first.
 OF_RANDOM_WEIGHTS = TuningDefaults(classifier_share=0.3)
 _OF_KNOWLEDGE = {
-    # Of a pre-trained model, BatchNorm's statistics follow pieces of objects, by which other cameras' images lose.
+    # BatchNorm's statistics, which are not held, follow pieces of objects, by which other cameras' images lose.
     PLAIN: TuningDefaults(clutter=0.0),
     # What is known goes in the first steps, and goes the less the sooner they show more than a studio.
     ORDINARY: TuningDefaults(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25),

@@ -1,6 +1,7 @@
 """The companions in Lightning's hands."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.models import a_batch, tiny_classifier
 
 pytest.importorskip("lightning")
 
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.tuner import Tuner
 
@@ -56,6 +58,23 @@ def test_with_the_companions_switched_off_the_run_is_the_plain_run(tmp_path: Pat
     _, on = fit(tmp_path, a_callback(schedule=Schedule(classifier=0, mask=1)), 4)
     assert off.losses == plain.losses
     assert on.losses != plain.losses
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_statistics_that_are_held_stay_through_every_epoch(tmp_path: Path, hold: bool) -> None:
+    callback = a_callback(hold_statistics=hold)
+    with pytest.warns(UserWarning, match="load pre-trained weights first") if hold else nullcontext():
+        _, module = fit(tmp_path, callback, 5)
+    assert callback.attachment.phase == "adversarial"
+    assert (module.model[1].num_batches_tracked == 0) == hold
+
+
+def test_weights_that_are_averaged_get_statistics_of_their_own(tmp_path: Path) -> None:
+    trainer, module = a_trainer(tmp_path, a_callback(hold_statistics=True), 4), Module()
+    trainer.callbacks.append(StochasticWeightAveraging(swa_lrs=0.01, swa_epoch_start=2))
+    with pytest.warns(UserWarning, match="load pre-trained weights first"):
+        trainer.fit(module, a_loader())
+    assert module.model[1].running_mean.any()
 
 
 def test_a_run_with_the_callback_is_the_plain_loop_with_attach(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def fit_attention(
         torch.manual_seed(settings.seed)
         around = AttentionAround(model, int(data.targets.max()) + 1, data.images.shape[-1])
     # The local branch is new, and has nothing to keep.
-    second = replace(settings, epochs=settings.epochs - first, tuning=PLAIN)
+    second = replace(settings, epochs=settings.epochs - first, tuning=PLAIN, hold_statistics=False)
     together = fit(around, data, second, state_file=state_file.with_suffix(".attention.pt"), report=report)
     for part, seconds in alone.phase_seconds.items():
         together.phase_seconds[part] = together.phase_seconds.get(part, 0.0) + seconds

@@ -40,8 +40,9 @@ _INTRODUCTION = (
     "and is trained as by `advbg train`; `proposal + photographs` has half of each. Masks are learned without "
     "silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained models, for every row; "
     "plain tuning is without it; an ordinary script also takes the first classifier as timm makes it, which for some "
-    "models is so large that its gradient undoes what was learned before. Accuracy in percent, of the last epoch; mean "
-    "± standard deviation over seeds. The rows were trained on days of different speed: [what steps "
+    "models is so large that its gradient undoes what was learned before. Where statistics are held, BatchNorm keeps "
+    "those of the pre-trained model (`--hold-statistics`), as with gentle tuning. Accuracy in percent, of the last "
+    "epoch; mean ± standard deviation over seeds. The rows were trained on days of different speed: [what steps "
     "cost](../cost/index.md) was measured side by side.\n"
 )
 
@@ -151,7 +152,7 @@ def _section(results: dict[str, Any], folder: Path) -> str:
     begin = "random weights"
     if settings["weights"] or settings["pretrained"]:
         begin = f"ImageNet weights, {_TUNINGS[settings['tuning']]}"
-    beside = ", statistics held" if settings["hold_statistics"] else ""
+    beside = ", statistics held" if settings["hold_statistics"] and settings["tuning"] != GENTLE else ""
     beside += ", with copies" if settings["copies"] else ""
     parts = [
         f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}{beside}",

@@ -45,8 +45,8 @@ class CaseRecipe:
         precision: `float32` or `bfloat16`.
         tuning: one of `TUNINGS`.
         copies: share of the composites that show their object many times over, in [0, 1]; those of `paper` never do.
-        hold_statistics: whether BatchNorm keeps the statistics of a pre-trained model, in every row; not with `gentle`,
-            which always does that.
+        hold_statistics: whether BatchNorm keeps the statistics of a pre-trained model, in every row; True with
+            `gentle`, whatever is said.
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -69,8 +69,8 @@ class CaseRecipe:
         check_model(self.model)
         check_weights(self.weights, pretrained=self.pretrained)
         check_tuned_model(self.tuning, self.weights, pretrained=self.pretrained, hold_statistics=self.hold_statistics)
-        if self.hold_statistics and self.tuning == GENTLE:
-            raise ValueError("`hold_statistics` (=True) is what `tuning` 'gentle' does in every row: leave it out")
+        if self.tuning == GENTLE:
+            object.__setattr__(self, "hold_statistics", True)
         if self.image_size < _LEAST_SIDE:
             raise ValueError(f"`image_size` (={self.image_size}) must be {_LEAST_SIDE} or more")
         if self.epochs < 2:

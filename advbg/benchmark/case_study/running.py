@@ -55,7 +55,7 @@ class CaseStudy:
             parts.append("scratch")
         elif self.recipe.tuning != GENTLE:
             parts.append(self.recipe.tuning)
-        if self.recipe.hold_statistics:
+        if self.recipe.hold_statistics and self.recipe.tuning != GENTLE:
             parts.append("held")
         if self.recipe.copies:
             parts.append("copies")

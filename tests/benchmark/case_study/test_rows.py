@@ -1,5 +1,7 @@
 """How the rows of a case study are trained."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from safetensors.torch import save_file
 
 from advbg.benchmark.case_study.rows import CaseRecipe
 from advbg.training.models import create_model
+
+_ROOT = Path(__file__).parents[3]
 
 
 def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None:
@@ -43,13 +47,21 @@ def test_a_recipe_refuses_a_share_of_copies_that_is_none(copies: float) -> None:
         CaseRecipe("test_resnet", None, False, 32, 3, 6, 5e-4, "float32", "plain", copies)
 
 
-@pytest.mark.parametrize(("tuning", "message"), [("gentle", "what `tuning` 'gentle' does"), ("plain", "needs a pre-")])
-def test_a_recipe_holds_statistics_where_it_makes_a_difference(tuning: str, message: str, tmp_path: Path) -> None:
-    file = tmp_path / "weights.safetensors"
-    file.write_bytes(b"")
-    weights = str(file) if tuning == "gentle" else None
-    with pytest.raises(ValueError, match=rf"`hold_statistics` \(=True\).*{message}"):
-        CaseRecipe("test_resnet", weights, False, 32, 3, 6, 5e-4, "float32", tuning, hold_statistics=True)
+def test_a_recipe_holds_statistics_that_are_there_and_gently_always(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`hold_statistics` \(=True\) needs a pre-trained model: pass `weights` or"):
+        CaseRecipe("test_resnet", None, False, 32, 3, 6, 5e-4, "float32", "plain", hold_statistics=True)
+    for tuning, said in (("gentle", False), ("plain", True), ("plain", False)):
+        recipe = CaseRecipe("test_resnet", None, True, 32, 3, 6, 5e-4, "float32", tuning, hold_statistics=said)
+        held = said or tuning == "gentle"
+        assert (recipe.hold_statistics, recipe.settings("baseline", 0, tmp_path).hold_statistics) == (held, held)
+
+
+def test_what_is_published_says_all_that_a_recipe_does() -> None:
+    files = sorted((_ROOT / "docs" / "results" / "case-studies").glob("*/results.json"))
+    assert len(files) > 5
+    for file in files:
+        settings = json.loads(file.read_text(encoding="utf-8"))["settings"]
+        assert settings.keys() >= {field.name for field in dataclasses.fields(CaseRecipe)}, file
 
 
 def test_a_recipe_takes_weights_from_one_place(tmp_path: Path) -> None:
