@@ -19,8 +19,9 @@ def hold_statistics(model: nn.Module) -> None:
     Args:
         model: in training mode, wrapped or not; one without BatchNorm stays as it is.
     """
-    for module in _batch_norms(model).values():
-        module.eval()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()
 
 
 def keep_held(model: nn.Module, *, first: bool) -> None:
@@ -33,22 +34,20 @@ def keep_held(model: nn.Module, *, first: bool) -> None:
         model: wrapped by nothing of ours.
         first: whether it is the first call, in which there is a warning of statistics that nothing has gathered.
     """
-    layers = _batch_norms(model)
-    if first and (empty := [name for name, module in layers.items() if _has_gathered_nothing(module)]):
+    if first and (empty := [name for name, module in model.named_modules() if _has_gathered_nothing(module)]):
         warnings.warn(
             f"`hold_statistics` (=True) holds the mean of 0 and the variance of 1 that {len(empty)} layers began with "
             f"({', '.join(empty[:_NAMED])}): load pre-trained weights first, or leave it out",
             stacklevel=2,
         )
-    for module in layers.values():
-        module.train(model.training and module.momentum is None)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(model.training and module.momentum is None)
 
 
-def _batch_norms(model: nn.Module) -> dict[str, _BatchNorm]:
-    return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
-
-
-def _has_gathered_nothing(module: _BatchNorm) -> bool:
+def _has_gathered_nothing(module: nn.Module) -> bool:
+    if not isinstance(module, _BatchNorm):
+        return False
     mean, variance = module.running_mean, module.running_var
     if mean is None or variance is None or isinstance(mean, nn.UninitializedBuffer):
         return False
