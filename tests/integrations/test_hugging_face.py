@@ -130,6 +130,22 @@ def test_the_example_trains_without_us(run_example: Callable[..., Any], tmp_path
     assert not list(tmp_path.rglob("advbg*"))
 
 
+@pytest.mark.parametrize("without", [(), ("--no-advbg",)])
+def test_in_the_example_a_pre_trained_model_keeps_its_statistics_with_and_without_us(
+    without: tuple[str, ...], run_example: Callable[..., Any], tmp_path: Path
+) -> None:
+    model = _model()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean)
+    model.save_pretrained(tmp_path / "pretrained")
+    trained = run_example("hugging_face_train", "--model", str(tmp_path / "pretrained"), *without).model.state_dict()
+    means = {name: mean for name, mean in model.state_dict().items() if name.endswith("running_mean")}
+    assert means
+    for name, mean in means.items():
+        assert torch.equal(trained[name].cpu(), mean), name
+
+
 def test_with_the_companions_switched_off_the_run_is_the_plain_run(tmp_path: Path) -> None:
     plain = _losses(_train(tmp_path / "plain", None, 5))
     assert _losses(_train(tmp_path / "off", _callback(schedule=Schedule(classifier=1000)), 5)) == plain
