@@ -20,9 +20,10 @@ from advbg.schedule import Phase, Schedule
 class AdversarialBackground(nn.Module):
     """A model that learns to ignore backgrounds: `min over (f, f_m) max over f_b of Loss` in the user's own loop.
 
-    In training, `wrapper(images)` is what the phase makes of `model(images)`; in evaluation it is the model, bit for
-    bit. `parameters()` and `state_dict()` are the model's own, with its own names: optimisers, clipping, EMA and
-    checkpoints see nothing else. What learns beside it lives in `companions`, which has its own state.
+    While the model is in training mode, by `wrapper.train()` or its own `train()`, `wrapper(images)` is what the phase
+    makes of `model(images)`; in evaluation it is the model, bit for bit. `parameters()` and `state_dict()` are the
+    model's own, with its own names: optimisers, clipping, EMA and checkpoints see nothing else. What learns beside it
+    lives in `companions`, which has its own state.
 
     Args:
         model: any module from images of shape (batch, channel, height, width) to outputs.
@@ -160,8 +161,10 @@ class AdversarialBackground(nn.Module):
             ValueError: where `images` or `mask` has another shape, dtype or range, or there is neither a given nor a
                 learned mask in the adversarial phase.
         """
-        if self.training or params is not None or self.companions.given.get("params") is not None:
-            if self.training and torch.is_grad_enabled() and not self.companions.attached:
+        # The model's own flag, since loops also call `train()` and `eval()` of the model alone.
+        training = self.model.training
+        if training or params is not None or self.companions.given.get("params") is not None:
+            if training and torch.is_grad_enabled() and not self.companions.attached:
                 warnings.warn(
                     "the wrapper trains without `wrapper.attach(optimizer)`: its phases do not advance", stacklevel=2
                 )
@@ -171,6 +174,12 @@ class AdversarialBackground(nn.Module):
 
             images = self.companions(self.model, call, images, mask=mask, targets=targets, params=params)
         else:
+            if self.training and torch.is_grad_enabled():
+                warnings.warn(
+                    "the wrapper is in training mode, but its model in evaluation, so it sees the images as they are: "
+                    "call `wrapper.train()` to train, or `wrapper.eval()` to test",
+                    stacklevel=2,
+                )
             self.companions.targets = self.companions.given.get("targets") if targets is None else targets
         return self.model(images, *args, **kwargs)
 

@@ -67,6 +67,25 @@ def test_evaluation_does_no_work_beside_the_models_own() -> None:
     assert torch.equal(wrapper.companions.generator.get_state(), random_state)
 
 
+def test_images_are_composited_wherever_the_model_trains_and_nowhere_else() -> None:
+    model = tiny_classifier()
+    wrapper = adversarial_wrapper(model, clean_share=0.0)
+    wrapper.companions.attached = True
+    images, seen = a_batch()[0], []
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for changed, switch in ((True, wrapper.train), (False, wrapper.eval), (True, model.train)):
+        switch()
+        wrapper(images)
+        assert (seen[-1] is not images) == changed
+    wrapper.train()
+    model.eval()
+    with pytest.warns(UserWarning, match=r"its model in evaluation.* call `wrapper.train\(\)` to train"):
+        wrapper(images)
+    with torch.no_grad():
+        wrapper(images)
+    assert seen[-1] is seen[-2] is images
+
+
 def test_the_gradient_of_the_images_is_that_of_what_is_kept_of_them() -> None:
     wrapper = adversarial_wrapper(nn.Identity(), clean_share=0.0, halo=0.0)
     wrapper.companions.attached = True
