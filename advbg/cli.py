@@ -11,8 +11,10 @@ import torchvision.transforms.v2.functional as transforms
 import typer
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 from typer.exceptions import TyperException
 
+from advbg.backgrounds import parse_background
 from advbg.backgrounds.photographs import list_images, read_image
 from advbg.benchmark.case_study.commands import case_study
 from advbg.benchmark.commands import bench, masks, tables
@@ -31,6 +33,7 @@ from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 from advbg.report.commands import report
 from advbg.training.commands import train
+from advbg.training.squares import read_square
 
 _SHOWN_IMAGES = 16
 
@@ -210,7 +213,7 @@ def evaluate(
     data_dir: Annotated[Path | None, typer.Option(help="As for `reproduce`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Test a trained classifier before images of your own, in the paper's way."""
+    """Test a classifier of `advbg reproduce` before backgrounds of your own, in the paper's way."""
     from advbg.benchmark.checkpoints import load_classifier
     from advbg.benchmark.datasets import load_dataset
     from advbg.benchmark.evaluation import accuracy_before_photographs
@@ -241,6 +244,9 @@ def preview(
         Path | None,
         typer.Option(help="A saved `companions.state_dict()`; by default that of the newest run in `runs`."),
     ] = None,
+    background: Annotated[
+        str | None, typer.Option(help="What they were trained against, where that was photographs: as for `train`.")
+    ] = None,
 ) -> None:
     """Show what a trained wrapper's companions make of images: image, mask, binarised mask, composite."""
     from advbg.benchmark.figures import composite_rows
@@ -251,18 +257,22 @@ def preview(
         if not output.resolve().parent.is_dir():
             raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
         state_file = companions or _newest_companions()
-        restored = rebuild(load_state(state_file))
+        against = parse_background(background, "background") if background is not None else None
+        restored = rebuild(load_state(state_file), against)
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
         channels, height, width = restored.image_shape or (0, 0, 0)
-        shown = [
-            transforms.center_crop(
-                transforms.resize(read_image(file, channels), [max(height, width)], antialias=True), [height, width]
-            )
-            for file in files[:_SHOWN_IMAGES]
-        ]
+        shown = [_read_whole(file, channels, height, width) for file in files[:_SHOWN_IMAGES]]
     made = make_preview(restored, restored.pixel_space.from_pixels(torch.stack(shown)))
     composite_rows(made.images, made.masks, made.composites, output, binarized_masks=made.binarized)
     print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
+
+
+def _read_whole(file: Path, channels: int, height: int, width: int) -> Tensor:
+    """An image of this size: squares of colours as `advbg train` shows them to a model, others by their middle."""
+    if channels == 3 and height == width:
+        return read_square(file, height, "pad") / 255
+    resized = transforms.resize(read_image(file, channels), [max(height, width)], antialias=True)
+    return transforms.center_crop(resized, [height, width])
 
 
 def _newest_companions() -> Path:

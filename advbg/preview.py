@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from advbg.backgrounds.naming import named_background
+from advbg.backgrounds.naming import Background, check_background, named_background
 from advbg.clutter import add_clutter
 from advbg.companions import Companions
 from advbg.compositing import composite
@@ -61,16 +61,19 @@ def preview(companions: Companions, images: Float[Tensor, "batch channel height 
     return Preview(space.to_pixels(images), enlarge(soft, size), binarized, composites)
 
 
-def rebuild(state: Mapping[str, Any]) -> Companions:
+def rebuild(state: Mapping[str, Any], background: Background | None = None) -> Companions:
     """Make companions again from what `companions.state_dict()` saved.
 
     Args:
         state: the saved state.
+        background: what they were trained against, where the state cannot say it all, as of photographs, whose folder
+            may be elsewhere now.
 
     Raises:
-        RuntimeError: where the state is of something else, or does not fit its own description.
-        ValueError: where a part was not one of the library's own, so that only its author can rebuild it, or the
-            state was saved before the first batch.
+        RuntimeError: where the state is of something else, does not fit its own description, or was saved with another
+            kind of `background`.
+        ValueError: where a part was not one of the library's own, so that it must be passed or only its author can
+            rebuild it, or the state was saved before the first batch.
     """
     extra = state.get("_extra_state") if isinstance(state, Mapping) else None
     if not isinstance(extra, Mapping) or "options" not in extra:
@@ -78,7 +81,17 @@ def rebuild(state: Mapping[str, Any]) -> Companions:
     if extra["image_shape"] is None:
         raise ValueError("these companions were saved before their first batch: there is nothing in them yet")
     space = PixelSpace(tuple(extra["mean"]), tuple(extra["std"]), "saved state")
-    options = extra["options"] | {"background": named_background(extra["options"]["background"])}
+    if background is None:
+        saved = extra["options"]["background"]
+        background = named_background(saved)
+        try:
+            check_background(background)
+        except ValueError as error:
+            raise ValueError(
+                f"`background` (={saved!r}) of these companions is not all of the library's own: pass what it was, "
+                "such as a folder of photographs"
+            ) from error
+    options = extra["options"] | {"background": background}
     companions = Companions(space, Options(**options), torch.device("cpu"))
     companions.load_state_dict(state)
     return companions

@@ -199,6 +199,12 @@ def test_photographs_are_a_row_where_their_folder_is_given(
     assert "`photographs` (=None) must be a folder" in capsys.readouterr().err
     assert _run(monkeypatch, *run, "--photographs", tmp_path / "photographs") == 0
     assert list(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == ["photographs"]
+    capsys.readouterr()
+    companions = tmp_path / "run" / "photographs" / "companions.pt"
+    preview = ("preview", tmp_path / "photographs", "--output", tmp_path / "one.png", "--companions", companions)
+    assert _run(monkeypatch, *preview) == 2
+    assert "`background` (='Photographs') of these companions" in capsys.readouterr().err
+    assert _run(monkeypatch, *preview, "--background", tmp_path / "photographs") == 0
 
 
 def test_preview_draws_images_masks_and_composites(

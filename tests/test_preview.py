@@ -1,9 +1,13 @@
 """What trained companions make of images, now and after they were saved."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
+from PIL import Image
 
-from advbg import AdversarialBackground, Schedule
+from advbg import AdversarialBackground, Photographs, Schedule
 from advbg.preview import preview, rebuild
 from tests.models import a_batch, adversarial_wrapper, tiny_classifier, train
 
@@ -49,6 +53,21 @@ def test_saved_companions_are_rebuilt_and_make_the_same(background: str | list[t
     for field in ("images", "masks", "binarized", "composites"):
         ours, theirs = (getattr(preview(companions, images), field) for companions in (wrapper.companions, rebuilt))
         assert torch.equal(ours, theirs)
+
+
+def test_companions_that_saw_photographs_are_rebuilt_with_a_folder_of_any_place(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), "green").save(tmp_path / "lawn.png")
+    mixture = [("adversarial", 1), (Photographs(tmp_path), 1)]
+    state = _trained(background=mixture).companions.state_dict()
+    shutil.copytree(tmp_path, tmp_path / "moved")
+    moved = [("adversarial", 1), (Photographs(tmp_path / "moved"), 1)]
+    images, _ = a_batch()
+    first, second = (preview(rebuild(state, background), images).composites for background in (mixture, moved))
+    assert torch.equal(first, second)
+    with pytest.raises(ValueError, match=r"`background` \(='1 adversarial \+ 1 Photographs'\).*pass what it was"):
+        rebuild(state)
+    with pytest.raises(RuntimeError, match=r"saved with `background` '1 adversarial \+ 1 Photographs', but"):
+        rebuild(state, "adversarial")
 
 
 def test_what_cannot_be_rebuilt_is_refused_with_the_reason() -> None:
