@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate)
     if not options.no_advbg:
         steps_per_epoch = -(-len(loader) // (options.accumulate * accelerator.num_processes))
-        model = AdversarialBackground(model, schedule=Schedule.fractions(options.epochs * steps_per_epoch))
+        schedule = Schedule.fractions(options.epochs * steps_per_epoch)
+        model = AdversarialBackground(model, schedule=schedule, mean=mean, std=std)
         model.attach(optimizer)
         accelerator.register_for_checkpointing(model.companions)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)

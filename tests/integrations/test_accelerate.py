@@ -69,6 +69,11 @@ def test_the_example_trains_in_all_phases_and_saves_a_plain_model(
     assert load_file(output / "epoch-4" / "model.safetensors").keys() == torch.load(output / "model.pt").keys()
 
 
+def test_the_example_says_how_its_images_are_normalised_whatever_the_model(run_example: Callable[..., Any]) -> None:
+    # timm normalises this one otherwise than the example does.
+    assert len(run_example("accelerate_train", "--model", "test_resnet")) == 8
+
+
 def test_the_example_goes_on_where_it_was(run_example: Callable[..., Any], tmp_path: Path) -> None:
     losses = run_example("accelerate_train", "--model", "resnet10t")
     resumed = run_example("accelerate_train", "--model", "resnet10t", "--resume", str(tmp_path / "output" / "epoch-2"))
