@@ -10,7 +10,7 @@ from torch import nn
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
 from advbg.training.settings import BASELINE, PAPER, PROPOSAL, TRAINING_METHODS, FitSettings
-from advbg.training.tunings import GENTLE, defaults_of
+from advbg.training.tunings import defaults_of
 
 _LEAST_SIDE = 32
 
@@ -45,8 +45,8 @@ class CaseRecipe:
         precision: `float32` or `bfloat16`.
         tuning: one of `TUNINGS`.
         copies: share of the composites that show their object many times over, in [0, 1]; those of `paper` never do.
-        hold_statistics: whether BatchNorm keeps the statistics of a pre-trained model, in every row; True with
-            `gentle`, whatever is said.
+        hold_statistics: whether BatchNorm keeps the statistics of a pre-trained model, in every row, as it does with
+            `gentle` whatever is said.
 
     Raises:
         FileNotFoundError: where `weights` is no file.
@@ -69,8 +69,6 @@ class CaseRecipe:
         check_model(self.model)
         check_weights(self.weights, pretrained=self.pretrained)
         check_tuned_model(self.tuning, self.weights, pretrained=self.pretrained, hold_statistics=self.hold_statistics)
-        if self.tuning == GENTLE:
-            object.__setattr__(self, "hold_statistics", True)
         if self.image_size < _LEAST_SIDE:
             raise ValueError(f"`image_size` (={self.image_size}) must be {_LEAST_SIDE} or more")
         if self.epochs < 2:

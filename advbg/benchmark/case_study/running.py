@@ -30,7 +30,7 @@ EXAMPLES = "examples.png"
 _SHOWN_IMAGES = 10
 
 # What is not the recipe's to choose, but decides what rows of other times can stand beside.
-_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "clean_share", "placement", "lighting")
+_RECIPE_OF_ALL_ROWS = ("classifier_share", "mask_share", "clean_share", "placement", "lighting", "hold_statistics")
 
 
 @dataclass(frozen=True)
