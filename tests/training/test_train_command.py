@@ -1,6 +1,7 @@
 """`advbg train` as a user meets it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,22 @@ def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
 def test_its_weights_load_into_the_plain_model(finished: Path) -> None:
     for name in ("model", "best"):
         create_model("test_efficientnet", num_classes=3).load_state_dict(load_file(finished / f"{name}.safetensors"))
+
+
+def test_its_weights_load_without_us_as_the_documentation_says(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "runs/train-001")
+    page = (Path(__file__).parents[2] / "docs" / "train.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```py\n(.*?)```", page, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, "train.md", "exec"), names)
+    assert names["about"].keys() >= {"model", "classes", "image_size", "mean", "std"}
+    weights = load_file(finished / "model.safetensors")
+    for name, tensor in names["model"].state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+    assert not names["model"].training
 
 
 def test_its_companions_can_be_shown_again(finished: Path) -> None:

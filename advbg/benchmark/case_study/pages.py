@@ -32,18 +32,22 @@ _TUNED = (
 )
 _INTRODUCTION = (
     "# Case studies\n\n"
-    "Models that are trained on objects before a plain background, and tested elsewhere. `held-out` are other images "
-    "of the same studio; `new background` the same objects, cut out by a flood fill from the border and put before "
-    "four photographs each that no training sees: the pure change of background. Other columns are other cameras' "
-    "images of the same classes. Each row takes as many steps over the same images; `photographs` trains against two "
-    "thirds of a folder of photographs, the other third is tested before; `proposal` sees none "
-    "and is trained as by `advbg train`; `proposal + photographs` has half of each. Masks are learned without "
-    "silhouettes. [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained models, for every row; "
+    "Models that are trained on objects before a plain background, and tested elsewhere. Accuracy in percent, of the "
+    "last epoch; mean ± standard deviation over seeds.\n\n"
+    "- **Columns.** `held-out` are other images of the same studio; `new background` the same objects, cut out by a "
+    "flood fill from the border and put before four photographs each that no training sees: the pure change of "
+    "background. Then come other cameras' images of the same classes. `mask IoU` compares masks, which are learned "
+    "without silhouettes, with those of the flood fill.\n"
+    "- **Rows.** `baseline` trains plainly, `attention` is AG-CNN; `black`, `noise` and `random` put objects before "
+    "such backgrounds; `paper` is the paper's method, `proposal` ours, as by `advbg train`: it sees no photograph. "
+    "`photographs` trains against two thirds of a folder of them, the other third is tested before; `proposal + "
+    "photographs` has half of each. Each row takes as many steps over the same images.\n"
+    "- **Tuning.** [Gentle tuning](../../train.md#gentle-tuning) is the default of pre-trained models, for every row; "
     "plain tuning is without it; an ordinary script also takes the first classifier as timm makes it, which for some "
     "models is so large that its gradient undoes what was learned before. Where statistics are held, BatchNorm keeps "
-    "those of the pre-trained model (`--hold-statistics`), as with gentle tuning. Accuracy in percent, of the last "
-    "epoch; mean ± standard deviation over seeds. The rows were trained on days of different speed: [what steps "
-    "cost](../cost/index.md) was measured side by side.\n"
+    "those of the pre-trained model (`--hold-statistics`), as with gentle tuning.\n"
+    "- **Time.** The rows were trained on days of different speed: [what steps cost](../cost/index.md) was measured "
+    "side by side.\n"
 )
 
 
