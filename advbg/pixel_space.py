@@ -14,6 +14,9 @@ from torch import Tensor, nn
 # Interpolation and augmentation overshoot a little; a wrong mean or std overshoots by far more.
 _OVERSHOOT = 0.05
 
+# Of the values, that may lie further outside: boxes of noise, as `RandomErasing` makes them, have a few that do.
+_OUTLIERS = 0.01
+
 
 @dataclass(frozen=True)
 class PixelSpace:
@@ -86,20 +89,23 @@ class PixelSpace:
             images: a batch of the model's input.
 
         Raises:
-            ValueError: where the channels differ from the statistics', a value is not finite, or pixels lie outside
-                [0, 1].
+            ValueError: where the channels differ from the statistics', a value is not finite, or more than one in a
+                hundred lies outside [0, 1].
         """
         if len(self.mean) not in (1, images.shape[1]):
             raise ValueError(
                 f"`mean` (={self.mean}, from {self.source}) has {len(self.mean)} channels, but `images` has "
                 f"{images.shape[1]} (shape {tuple(images.shape)}): pass `mean` and `std` of as many"
             )
-        low, high = (value.item() for value in torch.aminmax(self.to_pixels(images.detach())))
-        if not -_OVERSHOOT <= low <= high <= 1 + _OVERSHOOT:
+        pixels = self.to_pixels(images.detach())
+        low, high = (value.item() for value in torch.aminmax(pixels))
+        outside = ((pixels < -_OVERSHOOT) | (pixels > 1 + _OVERSHOOT)).float().mean().item()
+        if not (math.isfinite(low) and math.isfinite(high)) or outside > _OUTLIERS:
             raise ValueError(
                 f"`images` range over [{images.min().item():.3g}, {images.max().item():.3g}], which `mean` "
                 f"(={self.mean}) and `std` (={self.std}, from {self.source}) map to pixels in [{low:.3g}, {high:.3g}] "
-                "instead of [0, 1]: pass the `mean` and `std` that the images were normalised with"
+                f"instead of [0, 1], {outside:.0%} of them outside: pass the `mean` and `std` that the images were "
+                "normalised with, and clamp them where noise is added"
             )
         if self.source == "pretrained_cfg" and self.mean != (0.0,) * len(self.mean) and images.min().item() == 0.0:
             warnings.warn(
@@ -116,16 +122,22 @@ class PixelSpace:
         return torch.stack(mean).expand(channels), torch.stack(std).expand(channels)
 
 
-def check_batch(images: Tensor, built_for: tuple[int, int, int] | None) -> None:
+def check_batch(images: Tensor, built_for: tuple[int, int, int] | None, device: torch.device) -> None:
     """Check that a tensor is a batch of images.
 
     Args:
         images: should be a float tensor of shape (batch, channel, height, width).
         built_for: channels, height and width of the first batch, or None before it.
+        device: where the companions lie, once there was a batch.
 
     Raises:
-        ValueError: where it is none, or has other channels than the first batch.
+        TypeError: where it is no tensor.
+        ValueError: where it is none, has other channels than the first batch, or lies elsewhere.
     """
+    if not isinstance(images, Tensor):
+        raise TypeError(
+            f"`images` (a {type(images).__name__}) must be one tensor of shape (batch, channels, height, width)"
+        )
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
             f"`images` must be a float tensor of shape (batch, channels, height, width), got {images.dtype} of shape "
@@ -135,6 +147,11 @@ def check_batch(images: Tensor, built_for: tuple[int, int, int] | None) -> None:
         raise ValueError(
             f"`images` of shape {tuple(images.shape)} have {images.shape[1]} channels, but the companions were built "
             f"for {built_for[0]}"
+        )
+    if built_for is not None and images.device != device:
+        raise ValueError(
+            f"`images` lie on {images.device}, but the companions on {device}, where the first batch was or the model "
+            "has been moved: take both to one device, the companions by `wrapper.to()` or `companions.to()`"
         )
 
 

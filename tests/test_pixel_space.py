@@ -71,6 +71,20 @@ def test_pixels_are_in_full_precision_and_of_the_images_layout(
     assert pixels.is_contiguous(memory_format=memory_format)
 
 
+def test_boxes_of_noise_are_let_through_with_the_right_statistics_and_refused_with_wrong_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    space = PixelSpace((0.45,), (0.225,))
+    images = space.from_pixels(torch.rand(16, 3, 64, 64, generator=generator))
+    images[:4, :, 8:40, 8:40] = torch.randn(4, 3, 32, 32, generator=generator)  # timm's `--reprob 0.25 --remode pixel`
+    assert space.to_pixels(images).amin() < -0.05
+    space.check(images)
+    with pytest.raises(ValueError, match=r"% of them outside: pass the `mean` and `std`"):
+        PixelSpace().check(images)
+    images[0, 0, 0, 0] = float("inf")
+    with pytest.raises(ValueError, match="inf"):
+        space.check(images)
+
+
 def test_a_little_overshoot_of_an_interpolation_is_let_through_and_more_is_not() -> None:
     space = PixelSpace((0.5,), (0.25,))
     space.check(torch.full((1, 3, 4, 4), 2.1))
