@@ -32,8 +32,8 @@ def advbg_tasks() -> Iterable[str]:
 def advbg_foreground(task: str, images: Tensor, targets: Any) -> Tensor | None:
     """Find the foreground of a batch in its targets, so that no mask has to be learned.
 
-    Called for every training batch that comes with `targets=` and without `mask=`. A plugin that finds the targets
-    unfit for the task raises a `ValueError`.
+    Called for every training batch that comes with `targets=`; where it comes with `mask=` as well, that is used. A
+    plugin that finds the targets unfit for the task raises a `ValueError`.
 
     Args:
         task: what the wrapper was given as `task`.

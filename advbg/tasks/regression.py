@@ -25,7 +25,10 @@ class Regression:
     @hookimpl
     def advbg_foreground(self, task: str, images: Float[Tensor, "batch channel height width"], targets: Any) -> None:
         """Find no foreground, but refuse targets that depend on the background."""
-        if task == "regression" and isinstance(targets, Tensor) and targets.shape[-2:] == images.shape[-2:]:
+        if task != "regression" or not isinstance(targets, Tensor):
+            return
+        # A square of two dimensions may also be as many numbers for as many images.
+        if targets.ndim > 2 and targets.shape[-2:] == images.shape[-2:]:
             raise ValueError(
                 f"`targets` of shape {tuple(targets.shape)} are as large as `images` of shape {tuple(images.shape)}: "
                 "such a map changes with the background, and nobody knows how; write a plugin whose `advbg_targets` "

@@ -84,6 +84,13 @@ def test_masks_are_learned_by_the_measure_and_targets_stay() -> None:
     assert losses[0] != losses[1]
 
 
+def test_as_many_numbers_for_as_many_images_as_a_side_has_pixels_are_no_map() -> None:
+    images = a_batch(count=16, size=(16, 16))[0]
+    wrapper = AdversarialBackground(nn.Identity(), task="regression")
+    wrapper.companions.attached = True
+    assert torch.equal(wrapper(images, targets=torch.rand(16, 16)), images)
+
+
 @pytest.mark.parametrize("shape", [(8, 32, 32), (8, 1, 32, 32)])
 def test_a_map_as_large_as_the_images_is_refused_with_the_first_batch(shape: tuple[int, ...]) -> None:
     wrapper = AdversarialBackground(nn.Identity(), task="regression")
