@@ -1,6 +1,8 @@
 """What links companions to an optimiser, and to a model that is not wrapped."""
 
 import inspect
+import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +17,14 @@ from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
 
+# The attachments of models that are not wrapped.
+_ATTACHMENTS: weakref.WeakKeyDictionary[nn.Module, "Attachment"] = weakref.WeakKeyDictionary()
+
 
 class Attachment:
     """The link between companions and an optimiser, and between them and a model's forward where there is no wrapper.
+
+    Companions follow one optimiser: a new attachment takes the place of the one before.
 
     Attributes:
         companions: what trains beside the model.
@@ -27,12 +34,20 @@ class Attachment:
     def __init__(self, companions: Companions, optimizer: torch.optim.Optimizer) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
-        if companions.attached:
-            raise ValueError("the companions are attached to an optimizer already: `remove()` that attachment first")
+        if companions.attachment is not None:
+            companions.attachment.remove()
         optimizer = _innermost(optimizer)
         self.companions = companions
-        companions.attached = True
-        self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(lambda *_: companions.step())]
+        companions.attached, companions.attachment = True, self
+
+        def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
+            overflow = getattr(optimizer, "found_inf", None)
+            if overflow is None or not overflow.item():
+                companions.step()
+
+        self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(after_step)]
+        weakref.finalize(optimizer, _forget_optimizer, weakref.ref(self)).atexit = False
 
     @property
     def phase(self) -> Phase:
@@ -48,11 +63,12 @@ class Attachment:
         params: CompositeParameters | None = None,
     ) -> Iterator[None]:
         """Within the context, the model's forward gets what a wrapper's would: see `AdversarialBackground.forward`."""
+        before = self.companions.given
         self.companions.given, self.companions.targets = {"mask": mask, "targets": targets, "params": params}, targets
         try:
             yield
         finally:
-            self.companions.given = {}
+            self.companions.given = before
 
     def remove(self) -> None:
         """Undo everything: the model and the optimiser are as they were before.
@@ -61,7 +77,13 @@ class Attachment:
         """
         for handle in self.handles:
             handle.remove()
-        self.companions.attached = False
+        self.handles.clear()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        # Another may have taken its place.
+        if self.companions.attachment is self:
+            self.companions.attached, self.companions.attachment = False, None
 
 
 def attach(
@@ -74,7 +96,8 @@ def attach(
 ) -> Attachment:
     """Train a model against backgrounds without wrapping it, for trainers that must see their own model class.
 
-    A forward-pre-hook does what the wrapper's forward does; nothing is registered as a child of the model.
+    A forward-pre-hook does what the wrapper's forward does; nothing is registered as a child of the model. What was
+    attached to the model before is removed.
 
     Args:
         model: as for `AdversarialBackground`; its forward takes the images first.
@@ -88,8 +111,12 @@ def attach(
 
     Raises:
         TypeError: where an argument is unknown or of a wrong type.
-        ValueError: where an argument is out of range; the message names it.
+        ValueError: where an argument is out of range, or the model holds one that is wrapped or attached; the message
+            names it.
     """
+    if model in _ATTACHMENTS:
+        _ATTACHMENTS[model].remove()
+    check_alone(model)
     options = {name: value for name, value in options.items() if value is not None}
     companions = Companions(PixelSpace.of(model, mean, std), Options(**options), device_of(model))
 
@@ -101,6 +128,7 @@ def attach(
             or not (module.training or companions.given.get("params") is not None)
         ):
             return None
+        warn_unattached(companions)
         if args:
             images = companions(module, lambda inputs: module(inputs, *args[1:], **kwargs), args[0])
             return (images, *args[1:]), kwargs
@@ -113,12 +141,46 @@ def attach(
     attachment = Attachment(companions, optimizer)
     # First of the hooks, as a wrapper would be: those of the model, such as FSDP's, belong to each call of it.
     attachment.handles.append(model.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True))
+    _ATTACHMENTS[model] = attachment
     return attachment
 
 
+def check_alone(model: nn.Module) -> None:
+    """Check that nothing composites within a model already, or its images would be composited twice.
+
+    Raises:
+        ValueError: where it is or holds a model that is wrapped or attached.
+    """
+    for name, module in model.named_modules():
+        attachment = _ATTACHMENTS.get(module)
+        if isinstance(vars(module).get("companions"), Companions) or (attachment is not None and attachment.handles):
+            place = f"`model.{name}`" if name else "`model`"
+            raise ValueError(
+                f"{place} (a {type(module).__name__}) trains against backgrounds already: pass the plain model, or "
+                "`remove()` its attachment first"
+            )
+
+
+def warn_unattached(companions: Companions) -> None:
+    """Warn of a training whose companions follow no optimiser, or one that is gone."""
+    if torch.is_grad_enabled() and not companions.attached:
+        warnings.warn(
+            "the model trains against backgrounds, but these follow no optimizer (any more): their phases do not "
+            "advance. Call `wrapper.attach(optimizer)`, or `advbg.attach` again",
+            stacklevel=3,
+        )
+
+
+def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:
+    """Once an optimiser is gone, nothing steps its companions."""
+    attachment = reference()
+    if attachment is not None:
+        attachment._let_go()
+
+
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """What steps: Accelerate's optimiser, which may skip steps, and timm's Lookahead have it inside, and no hooks."""
-    for name in ("optimizer", "_base_optimizer"):
+    """What steps: optimisers of Accelerate, timm's Lookahead and SAM have it inside, and no hooks of their own."""
+    for name in ("optimizer", "_base_optimizer", "base_optimizer"):
         inner = getattr(optimizer, name, None)
         if isinstance(inner, torch.optim.Optimizer):
             return _innermost(inner)

@@ -40,6 +40,7 @@ class Companions(nn.Module):
         masks_given: whether masks came with the images, so that none have to be learned.
         image_shape: channels, height and width of the first batch, or None before it.
         attached: whether an optimiser steps the companions.
+        attachment: the `Attachment` by which it does, or None.
         given: what `Attachment.given` says about the next images.
         learning: whether the model is being called for the mask generator's sake, not by the user.
         mask_loss: of the last batch of the mask phase, or None before it.
@@ -52,6 +53,7 @@ class Companions(nn.Module):
         self.pixel_space, self.options, self.device = pixel_space, options, device
         self.step_count = 0
         self.masks_given = self.attached = self.learning = False
+        self.attachment: Any | None = None
         self.given: dict[str, Any] = {}
         self.mask_loss: Float[Tensor, ""] | None = None
         self.targets: Any | None = None
@@ -65,7 +67,8 @@ class Companions(nn.Module):
         nothing_to_learn = self.masks_given or not is_learned(generator)
         return self.options.schedule.phase(self.step_count, masks_given=nothing_to_learn)
 
-    def forward(
+    @torch.compiler.disable  # what it draws differs in every step, and would be compiled each time
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         model: nn.Module,
         call: Callable[[Tensor], Any],
@@ -202,9 +205,9 @@ class Companions(nn.Module):
 
         Raises:
             ValueError: where `images` is no batch of images, does not fit the image statistics, or has other channels
-                than the first batch.
+                than the first batch or lies elsewhere.
         """
-        check_batch(images, self.image_shape)
+        check_batch(images, self.image_shape, self.device)
         if self.image_shape is None:
             self.pixel_space.check(images)
             channels, height, width = images.shape[1:]
@@ -263,7 +266,7 @@ class Companions(nn.Module):
         Args:
             state_dict: from `state_dict()` of companions with the same options.
             strict: as for any module.
-            assign: as for any module.
+            assign: makes no difference, since optimisers know the parameters that are there.
 
         Raises:
             RuntimeError: where the saved companions are of another kind or shape.
@@ -274,7 +277,7 @@ class Companions(nn.Module):
         self.options.check_saved(extra["options"])
         if extra["image_shape"] is not None and self.image_shape is None:
             self._build(tuple(extra["image_shape"]))
-        return super().load_state_dict(state_dict, strict=strict, assign=assign)
+        return super().load_state_dict(state_dict, strict=strict)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Companions":
         """Follow the model to another device, but stay in float32 whatever becomes of the model."""
@@ -282,18 +285,15 @@ class Companions(nn.Module):
         moves, self.device = device != self.device and self.image_shape is not None, device
         super()._apply(keeping_dtype(fn), recurse)
         if moves:
-            self.generator = torch.Generator(device).manual_seed(self.generator.initial_seed())
+            state, self.generator = self.generator.get_state(), torch.Generator(device)
+            resume_stream(self.generator, state, rank())
             for optimizer in filter(None, self._optimizers()):
                 optimizer.load_state_dict(optimizer.state_dict())  # which takes it to where its parameters are
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy has no batch; targets of a teacher may hold a graph, which cannot be copied."""
-        return self.__dict__ | {"targets": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy is attached to no optimiser."""
-        super().__setstate__(state | {"attached": False})
+        """A copy has no optimiser and no batch; targets of a teacher may hold a graph, which cannot be copied."""
+        return self.__dict__ | {"targets": None, "attached": False, "attachment": None}
 
     def _optimizers(self) -> tuple[torch.optim.Optimizer | None, torch.optim.Optimizer | None]:
         return self.mask_optimizer, self.background_optimizer

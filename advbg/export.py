@@ -115,7 +115,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _build(description: dict[str, Any]) -> GeneratorPopulation | PaperGenerator:
     channels, height, width = description["image_shape"]
     # Layers draw first weights from the global random stream, which is not ours.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         first_weights = torch.Generator()
         if description["kind"] == GeneratorPopulation.__name__:
             species = [(doublings, tiles, straight) for doublings, tiles, straight in description["species"]]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any, SupportsIndex, get_args
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class Options:
             raise TypeError(f"`mask_objective` (={self.mask_objective!r}) must be an objective to call, not its name")
         if not isinstance(self.hold_statistics, bool):
             raise TypeError(f"`hold_statistics` (={self.hold_statistics!r}) must be True or False")
+        if not isinstance(self.seed, SupportsIndex) or isinstance(self.seed, bool):
+            raise TypeError(f"`seed` (={self.seed!r}) must be a whole number")
         for name in ("clean_share", "halo", "copies", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
@@ -92,7 +94,7 @@ class Options:
                 f"torch's default dtype (={torch.get_default_dtype()}) must be torch.float32, in which masks and "
                 "backgrounds are made: leave it, and give model and images their dtype by `.to()`"
             )
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             # `torch.manual_seed` would seed the GPUs' streams as well.
             torch.default_generator.manual_seed(self.seed)
             mask_generator = make_mask_generator(self.mask_generator, shape)

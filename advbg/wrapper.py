@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advbg.attachment import Attachment, device_of
+from advbg.attachment import Attachment, check_alone, device_of, warn_unattached
 from advbg.backgrounds import Background
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
@@ -59,7 +59,8 @@ class AdversarialBackground(nn.Module):
 
     Raises:
         TypeError: where `model` is no module, or an argument is of a wrong type.
-        ValueError: where an argument is out of range; the message names it.
+        ValueError: where an argument is out of range, or the model holds one that is wrapped or attached; the message
+            names it.
     """
 
     companions: Companions
@@ -88,12 +89,13 @@ class AdversarialBackground(nn.Module):
         super().__init__()
         if not isinstance(model, nn.Module):
             raise TypeError(f"`model` must be an nn.Module, got {type(model).__name__}")
+        check_alone(model)
         options = Options(
             task=task,
-            schedule=schedule or Schedule(),
+            schedule=Schedule() if schedule is None else schedule,
             clean_share=clean_share,
             mask_generator=mask_generator,
-            mask_objective=mask_objective or SufficiencyNecessity(),
+            mask_objective=SufficiencyNecessity() if mask_objective is None else mask_objective,
             binarization=binarization,
             halo=halo,
             background=background,
@@ -123,13 +125,14 @@ class AdversarialBackground(nn.Module):
         """Let the companions step whenever the model's optimiser has stepped.
 
         Args:
-            optimizer: the one that trains the model; with several, the one that steps once for each batch.
+            optimizer: the one that trains the model; with several, the one that steps once for each batch. One that
+                was attached before is let go.
 
         Returns:
             What undoes it: `remove()`.
 
         Raises:
-            ValueError: where the companions are attached already.
+            TypeError: where `optimizer` is none.
         """
         return Attachment(self.companions, optimizer)
 
@@ -164,10 +167,8 @@ class AdversarialBackground(nn.Module):
         # The model's own flag, since loops also call `train()` and `eval()` of the model alone.
         training = self.model.training
         if training or params is not None or self.companions.given.get("params") is not None:
-            if training and torch.is_grad_enabled() and not self.companions.attached:
-                warnings.warn(
-                    "the wrapper trains without `wrapper.attach(optimizer)`: its phases do not advance", stacklevel=2
-                )
+            if training:
+                warn_unattached(self.companions)
 
             def call(inputs: Tensor) -> Any:
                 return self.model(inputs, *args, **kwargs)
@@ -226,6 +227,18 @@ class AdversarialBackground(nn.Module):
             if name.startswith("__"):
                 raise
             return getattr(super().__getattr__("model"), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set on the model what belongs to it: what it has and the wrapper has not, and new parts of a network."""
+        model = self.__dict__.get("_modules", {}).get("model")
+        part = isinstance(value, nn.Module | nn.Parameter) and name != "model"
+        if model is not None and not self._has(name) and (part or hasattr(model, name)):
+            setattr(model, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _has(self, name: str) -> bool:
+        return name in self.__dict__ or name in self._modules or hasattr(type(self), name)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "AdversarialBackground":
         self.companions._apply(fn)

@@ -124,7 +124,7 @@ def _objects(count: int = 64) -> Tensor:
     return images
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_composites_show_objects_elsewhere_and_clean_images_stay_as_they_are() -> None:
     wrapper, images = _wrapper(placement=0.5, background="black"), _objects()
     params = wrapper.generate_parameters(images)
@@ -141,7 +141,7 @@ def test_composites_show_objects_elsewhere_and_clean_images_stay_as_they_are() -
         assert centre == pytest.approx([8 * right, 8 * down], abs=0.3)
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_replayed_parts_of_a_batch_have_the_same_places_and_light() -> None:
     wrapper, images = _wrapper(placement=0.5, lighting=0.5, background="random"), _objects()
     params = wrapper.generate_parameters(images)
@@ -151,7 +151,7 @@ def test_replayed_parts_of_a_batch_have_the_same_places_and_light() -> None:
     assert (params.lighting[7:20] != 1).any()
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_autocast_moves_nothing() -> None:
     wrapper, images = _wrapper(placement=0.5, lighting=0.5, background="random"), torch.rand(32, 3, 64, 64)
     params = wrapper.generate_parameters(images)
@@ -171,7 +171,7 @@ def test_an_object_that_would_vanish_keeps_its_image(seed: int) -> None:
     assert torch.equal(placed[still], images[still])
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_light_and_place_of_an_image_without_an_object_stay() -> None:
     wrapper = _wrapper(placement=0.5, lighting=0.5, background="random")
     images = torch.zeros(32, 3, 8, 8)
@@ -179,7 +179,7 @@ def test_light_and_place_of_an_image_without_an_object_stay() -> None:
     assert torch.equal(wrapper(images)[1:], images[1:])
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_the_max_step_climbs_through_another_light() -> None:
     wrapper, images = _wrapper(placement=0.5, lighting=0.5), _objects()
     params = wrapper.companions.draw(images)

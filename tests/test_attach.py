@@ -117,7 +117,8 @@ def test_composites_without_a_given_or_a_learned_mask_are_refused() -> None:
 
 def test_masks_can_be_given_to_a_wrapper_whose_trainer_calls_it() -> None:
     wrapper = AdversarialBackground(nn.Identity(), schedule=Schedule(0, 5), clean_share=0.0, halo=0.0)
-    attachment = wrapper.attach(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1))
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    attachment = wrapper.attach(optimizer)
     images, _ = a_batch()
     with attachment.given(mask=torch.ones(8, 32, 32, dtype=torch.bool)):
         assert torch.equal(wrapper(images), images)
@@ -125,16 +126,6 @@ def test_masks_can_be_given_to_a_wrapper_whose_trainer_calls_it() -> None:
     with attachment.given(params=params, mask=torch.zeros(8, 32, 32) + 0.5):
         seen = wrapper.eval()(images)
     torch.testing.assert_close(seen, 0.5 * images + 0.5 * params.backgrounds)
-
-
-def test_a_second_optimizer_is_refused_until_the_first_is_removed() -> None:
-    wrapper = adversarial_wrapper()
-    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
-    attachment = wrapper.attach(optimizer)
-    with pytest.raises(ValueError, match="attached to an optimizer already"):
-        wrapper.attach(optimizer)
-    attachment.remove()
-    wrapper.attach(optimizer)
 
 
 def test_training_without_attaching_warns() -> None:
@@ -209,6 +200,32 @@ def test_images_that_cannot_be_are_refused(images: Tensor, message: str) -> None
     wrapper.companions.attached = True
     with pytest.raises(ValueError, match=message):
         wrapper(images)
+
+
+def test_a_list_of_images_and_a_schedule_of_0_are_refused_by_name() -> None:
+    run_without_type_checks(
+        """
+        import pytest
+        from advbg import AdversarialBackground
+        from tests.models import a_batch, adversarial_wrapper, tiny_classifier
+
+        wrapper = adversarial_wrapper()
+        wrapper.companions.attached = True
+        with pytest.raises(TypeError, match="`images` .a list. must be one tensor"):
+            wrapper(list(a_batch()[0]))
+        with pytest.raises(TypeError, match="`schedule` .=0. must be an `advbg.Schedule`"):
+            AdversarialBackground(tiny_classifier(), schedule=0)
+        """
+    )
+
+
+def test_images_that_lie_elsewhere_than_the_companions_are_refused() -> None:
+    wrapper = adversarial_wrapper()
+    wrapper.companions.attached = True
+    images, _ = a_batch()
+    wrapper(images)
+    with pytest.raises(ValueError, match="lie on meta, but the companions on cpu"):
+        wrapper(images.to("meta"))
 
 
 def test_images_of_other_channels_than_the_first_batch_are_refused() -> None:

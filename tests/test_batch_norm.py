@@ -91,7 +91,8 @@ def test_the_option_touches_batch_norm_alone() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.0))
     model(a_batch()[0])
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
-    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
     wrapper.train()(a_batch()[0])
     assert [module.training for module in model] == [True, False, True]
 
@@ -100,7 +101,8 @@ def test_the_option_holds_layers_that_train_in_a_model_that_does_not() -> None:
     model = tiny_classifier(batch_norm=True)
     model(a_batch()[0])
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
-    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
     before = statistics(model)
     model.training = False
     wrapper(a_batch()[0])
@@ -112,7 +114,8 @@ def test_replayed_draws_leave_held_statistics_too() -> None:
     images, mask = a_batch()[0], torch.ones(8, 32, 32, dtype=torch.bool)
     model(images)
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=0, mask=0), hold_statistics=True)
-    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
     before = statistics(model)
     params = wrapper.train().generate_parameters(images, mask)
     wrapper(images, mask=mask, params=params)
@@ -146,7 +149,8 @@ def test_there_is_a_warning_of_held_statistics_that_nothing_has_gathered() -> No
     model = nn.Sequential(tiny_classifier(batch_norm=True), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False))
     model[1].running_mean.fill_(0.5)
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
-    wrapper.attach(torch.optim.SGD(model.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
     with pytest.warns(UserWarning, match=r"`hold_statistics` \(=True\) .* 2 layers began with \(0\.\d, 2\): load"):
         wrapper(a_batch()[0])
     wrapper(a_batch()[0])  # where a warning would be an error

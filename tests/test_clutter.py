@@ -102,7 +102,7 @@ def _objects(count: int = 16) -> Tensor:
     return images
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_composites_stand_before_pieces_of_other_objects_and_can_be_replayed() -> None:
     wrapper, images = _wrapper(clutter=1.0, background="black"), _objects()
     params = wrapper.generate_parameters(images)
@@ -114,7 +114,7 @@ def test_composites_stand_before_pieces_of_other_objects_and_can_be_replayed() -
     assert torch.equal(wrapper(images[3:9], params=params[3:9]), composites[3:9])
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_given_masks_say_where_objects_are() -> None:
     images, mask = torch.zeros(8, 3, 16, 16), torch.zeros(8, 16, 16)
     images[..., 2:6, 2:6], mask[..., 2:6, 2:6] = 1, 1
@@ -126,7 +126,7 @@ def test_given_masks_say_where_objects_are() -> None:
     assert (composites.flatten(1).sum(dim=1) > 3 * 16).all()
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_backgrounds_that_are_not_pieces_still_climb() -> None:
     wrapper, images = _wrapper(clutter=0.5), _objects()
     wrapper(images).square().sum().backward()
@@ -135,7 +135,7 @@ def test_backgrounds_that_are_not_pieces_still_climb() -> None:
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_images_get_no_gradient_through_the_pieces_made_of_them() -> None:
     wrapper, images = _wrapper(clutter=1.0, background="black"), _objects().requires_grad_()
     wrapper(images).sum().backward()

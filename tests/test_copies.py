@@ -136,7 +136,7 @@ def _objects() -> Tensor:
     return images
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_composites_show_copies_and_clean_images_stay_as_they_are() -> None:
     wrapper, images = _wrapper(copies=0.5, placement=0.5, background="black"), _objects()
     params = wrapper.generate_parameters(images)
@@ -154,7 +154,7 @@ def test_composites_show_copies_and_clean_images_stay_as_they_are() -> None:
     assert composites[many].max() == pytest.approx(0.8, abs=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_replayed_parts_of_a_batch_have_the_same_copies() -> None:
     wrapper, images = _wrapper(copies=0.7, background="random"), _objects()
     params = wrapper.generate_parameters(images)
@@ -170,7 +170,7 @@ def test_autocast_moves_no_copy() -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(shown, expected, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_images_without_an_object_stay_as_they_are_and_in_their_own_light() -> None:
     wrapper, images = _wrapper(copies=1.0, lighting=0.5, background="black"), _objects()
     mask = torch.zeros(64, 1, 16, 16)
@@ -180,7 +180,7 @@ def test_images_without_an_object_stay_as_they_are_and_in_their_own_light() -> N
     assert not torch.equal(composites[32:], images[32:])
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_copies_of_large_images_have_halos() -> None:
     options = {"schedule": Schedule(0, 0), "mask_generator": "nonzero", "clean_share": 0.0, "background": "black"}
     images = torch.zeros(16, 3, 96, 80)
@@ -195,7 +195,7 @@ def test_copies_of_large_images_have_halos() -> None:
     assert covered[0.2] > 1.05 * covered[0.0]
 
 
-@pytest.mark.filterwarnings("ignore:the wrapper trains without")
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_without_the_option_nothing_is_drawn_for_copies() -> None:
     assert _wrapper().generate_parameters(_objects()).copies is None
 
@@ -207,7 +207,8 @@ def test_the_max_step_climbs_through_copies() -> None:
         mask_generator="nonzero",
         copies=1.0,
     ).train()
-    wrapper.attach(torch.optim.SGD(wrapper.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
     nn.functional.cross_entropy(wrapper(_objects()), torch.arange(64) % 4).backward()
     climbing = [parameter for parameter in wrapper.companions.source.parameters() if parameter.requires_grad]
     assert climbing

@@ -1,5 +1,6 @@
 """What can be chosen, and the words with which the rest is refused."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -102,3 +103,10 @@ def test_a_class_with_sample_is_a_source_and_needs_no_base_class() -> None:
             return torch.full((count, *shape), 0.5)
 
     assert Options(background=Grey()).names()["background"].endswith("Grey")
+
+
+@pytest.mark.parametrize("seed", ["1", 1.5, True, None])
+def test_a_seed_that_is_no_whole_number_is_refused_at_once(seed: object) -> None:
+    with pytest.raises(TypeError, match=r"`seed` \(=.*\) must be a whole number"):
+        _unchecked(seed=seed)
+    assert _unchecked(seed=np.int64(3)).seed == 3

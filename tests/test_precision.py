@@ -37,6 +37,19 @@ def test_another_default_dtype_than_torchs_own_is_refused_by_name() -> None:
     wrapper(images)
 
 
+def test_parts_are_made_where_the_model_lies_whatever_the_default_device() -> None:
+    wrapper = adversarial_wrapper()
+    wrapper.companions.attached = True
+    images = a_batch()[0]
+    torch.set_default_device("meta")
+    try:
+        wrapper.companions.build(images)
+    finally:
+        torch.set_default_device(None)
+    assert {parameter.device.type for parameter in wrapper.companions.parameters()} == {"cpu"}
+    wrapper(images)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_masks_are_learned_from_half_precision_images_under_autocast(dtype: torch.dtype) -> None:
     wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 9))

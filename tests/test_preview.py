@@ -45,7 +45,9 @@ def test_a_preview_shows_clutter_and_rebuilt_companions_show_the_same() -> None:
     assert torch.equal(preview(rebuild(wrapper.companions.state_dict()), images).composites, made.composites)
 
 
-@pytest.mark.parametrize("background", ["adversarial", "paper", "noise", [("adversarial", 2), ("scenes", 0.5)]])
+@pytest.mark.parametrize(
+    "background", ["adversarial", "paper", "noise", [("adversarial", 2), ("scenes", 0.5)], [("noise", 2)]]
+)
 def test_saved_companions_are_rebuilt_and_make_the_same(background: str | list[tuple[str, float]]) -> None:
     wrapper = _trained(background=background)
     images, _ = a_batch()

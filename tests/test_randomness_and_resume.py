@@ -126,12 +126,14 @@ def test_part_of_the_parameters_replays_part_of_the_batch() -> None:
 
 
 def test_parameters_drawn_before_the_adversarial_phase_leave_the_images_alone() -> None:
-    wrapper, _ = _start()
+    wrapper, optimizer = _start()
     images, _ = a_batch()
     params = wrapper.generate_parameters(images)
     assert not params.composited.any()
     assert torch.equal(wrapper(images, params=params), wrapper.model(images))
     assert not params.backgrounds.requires_grad
+    optimizer.step()
+    assert wrapper.companions.step_count == 1
 
 
 def _drawn(wrapper: AdversarialBackground) -> Tensor:
@@ -162,6 +164,19 @@ def test_a_run_on_a_gpu_goes_on_on_the_cpu_and_the_other_way_round() -> None:
         second = adversarial_wrapper(tiny_classifier().to(here))
         second.companions.load_state_dict(first.companions.state_dict())
         assert second.generate_parameters(images.to(here)).backgrounds.device.type == here
+
+
+def test_a_move_to_another_device_and_back_goes_on_with_the_random_stream() -> None:
+    images, _ = a_batch()
+    companions = adversarial_wrapper(background="noise").companions
+    drawn = [companions.draw(images).backgrounds]
+    for _ in range(2):
+        # Torch calls the CPU by two names, so that a move can be made of it.
+        companions.device = torch.device("cpu:0")
+        companions.to("cpu")
+        drawn.append(companions.draw(images).backgrounds)
+    unmoved = adversarial_wrapper(background="noise").companions
+    assert all(torch.equal(moved, unmoved.draw(images).backgrounds) for moved in drawn)
 
 
 def test_draws_are_not_replayed_with_masks_that_were_never_learned() -> None:

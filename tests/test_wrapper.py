@@ -138,6 +138,25 @@ def test_a_state_with_missing_or_unexpected_keys_is_refused(within: bool) -> Non
     assert module.load_state_dict(without, strict=False).missing_keys
 
 
+def test_what_is_set_through_the_wrapper_is_the_models() -> None:
+    model = tiny_classifier()
+    model.temperature = 1.0
+    wrapper = AdversarialBackground(model)
+    wrapper.temperature = 2.0
+    wrapper.head = nn.Linear(4, 7)
+    setattr(wrapper, "5", nn.Linear(24, 5))
+    assert model.temperature == wrapper.temperature == 2.0
+    assert model.head is wrapper.head
+    assert {"head.weight", "5.weight"} <= dict(wrapper.named_parameters()).keys()
+    assert model[5].out_features == 5
+    # What both have is the wrapper's own.
+    wrapper.training = False
+    assert model.training
+    other = tiny_classifier()
+    wrapper.model = other
+    assert wrapper.model is other
+
+
 def test_a_pickled_wrapper_comes_back_and_is_attached_to_nothing() -> None:
     wrapper = adversarial_wrapper()
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)

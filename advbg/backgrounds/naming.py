@@ -61,10 +61,11 @@ def background_name(background: Background) -> str:
 
 def named_background(name: str) -> Background:
     """Read what `background_name` wrote; a mixture of names becomes one again."""
-    if " + " not in name:
-        return name
     parts = [part.partition(" ") for part in name.split(" + ")]
-    return [(source, float(weight)) for weight, _, source in parts]
+    try:
+        return [(source, float(weight)) for weight, _, source in parts]
+    except ValueError:
+        return name
 
 
 def make_source(background: Background, shape: tuple[int, int, int], generator: torch.Generator) -> BackgroundSource:

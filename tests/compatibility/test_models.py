@@ -54,6 +54,34 @@ def test_a_compiled_wrapper_trains_as_an_uncompiled_one() -> None:
     )
 
 
+@pytest.mark.parametrize("entrance", ["wrapper", "attach"])
+def test_a_compiled_training_is_compiled_a_few_times_not_in_every_step(entrance: str) -> None:
+    run_without_type_checks(
+        f"""
+        import torch
+        import advbg
+        from advbg import AdversarialBackground, Schedule
+        from tests.models import tiny_classifier, train
+
+        graphs = []
+
+        def count(graph, inputs):
+            graphs.append(graph)
+            return graph.forward
+
+        model, options = tiny_classifier(), {{"schedule": Schedule(2, 2), "clutter": 0.5}}
+        called = AdversarialBackground(model, **options) if {entrance!r} == "wrapper" else model
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        called.attach(optimizer) if {entrance!r} == "wrapper" else advbg.attach(model, optimizer, **options)
+        compiled = torch.compile(called, backend=count)
+        train(compiled, optimizer, 6)
+        so_far = len(graphs)
+        train(compiled, optimizer, 6, first=6)
+        assert 0 < len(graphs) == so_far <= 4, (so_far, len(graphs))
+        """
+    )
+
+
 def test_a_whole_attached_model_is_copied_and_saved_as_a_plain_one() -> None:
     model = tiny_classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -36,7 +36,8 @@ def test_the_ratio_of_an_update_before_its_first_step_is_one() -> None:
     wrapper = AdversarialBackground(
         _ActorCritic(), task="reinforcement", schedule=Schedule(0, 0), mask_generator="nonzero", background="random"
     )
-    wrapper.attach(torch.optim.SGD(wrapper.parameters(), lr=0.1))
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
     observations = _observations()
     params = wrapper.generate_parameters(observations[0])
     with torch.no_grad():
