@@ -10,6 +10,7 @@ import torch
 import torchvision.transforms.v2.functional as transforms
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor
 from typer.exceptions import TyperException
@@ -202,7 +203,7 @@ def reproduce(
     with resumable(), progress_bar(console) as report, flushing_denormals():
         results = experiment.reproduce(settings, images, folder, report)
     console.print(rich_table(results))
-    console.print(f"Tables, figures and weights are in [bold]{folder}[/bold]", soft_wrap=True)
+    console.print(f"Tables, figures and weights are in [bold]{escape(str(folder))}[/bold]", soft_wrap=True)
 
 
 @app.command()

@@ -78,6 +78,17 @@ def run_folder(name: str, *, resume: bool) -> Path:
     return RUNS / f"{name}-{newest if resume and taken else newest + 1:03d}"
 
 
+def claim_folder(name: str) -> Path:
+    """Make the next free folder of a run, whoever else is looking for one."""
+    while True:
+        path = run_folder(name, resume=False)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return path
+
+
 def load_state(file: Path) -> dict[str, object]:
     """Read a saved state of companions."""
     if not file.is_file():

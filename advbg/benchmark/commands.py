@@ -38,12 +38,12 @@ def tables(
     from advbg.benchmark.campaign import ALL_METHODS, Campaign, run_campaign
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.summary import write_summary
-    from advbg.command_line import mendable, parse_epochs
+    from advbg.command_line import mendable, parse_epochs, parse_seeds
 
     with mendable():
         campaign = Campaign(
             datasets=tuple(datasets.split(",")),
-            seeds=tuple(int(seed) for seed in seeds.split(",")),
+            seeds=parse_seeds(seeds),
             methods=tuple(methods.split(",")) if methods else ALL_METHODS,
             epochs=parse_epochs(epochs),
             batch_size=batch_size,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from advbg.command_line import mendable
 
@@ -28,4 +29,4 @@ def report(
         if not path.resolve().parent.is_dir():
             raise FileNotFoundError(f"the folder of `output` (={str(path)!r}) does not exist")
         write_report(runs, path)
-    Console().print(f"Report: [bold]{path}[/bold]", soft_wrap=True)
+    Console().print(f"Report: [bold]{escape(str(path))}[/bold]", soft_wrap=True)

@@ -25,7 +25,7 @@ class FinishedRun:
     @property
     def name(self) -> str:
         """What the page calls it: its method and its folder."""
-        return f"{self.results['method']} ({self.folder.name})"
+        return f"{self.results['method']} ({self.folder.resolve().name})"
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -49,7 +49,8 @@ def read_run(folder: Path) -> FinishedRun:
     missing = [name for name in ("sets", "classes", "method", "model", "phase_seconds") if name not in results]
     if missing:
         raise ValueError(f"{folder / 'results.json'} is not from `advbg train`: it has no {', '.join(missing)}")
-    return FinishedRun(folder, results, history, tuple(sorted((folder / "figures").glob("*.png"))))
+    figures = sorted((folder / "figures").glob("composites-epoch-*.png"), key=lambda file: int(file.stem[17:]))
+    return FinishedRun(folder, results, history, tuple(figures))
 
 
 def _read(file: Path) -> Any:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from advbg.training.tunings import OF_RANDOM_WEIGHTS, ORDINARY, PLAIN, defaults_of
@@ -98,7 +99,8 @@ def train(
     """Fine-tune a timm model on a folder of images, with or without the method, and test it."""
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.benchmark.run_folder import begin_folder, open_folder
-    from advbg.command_line import UserError, mendable, resumable, run_folder, stoppable
+    from advbg.command_line import UserError, claim_folder, mendable, resumable, run_folder, stoppable
+    from advbg.training.folders import check_apart
     from advbg.training.models import choose_tuning
     from advbg.training.prepare import RunSettings, prepare
     from advbg.training.run import train_folder
@@ -136,18 +138,24 @@ def train(
             ),
         )
         path = output or run_folder("train", resume=resume)
+        check_apart(path, (folder, *(test or ())))
         kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
     with stoppable("stopped before any training"), mendable(), console.status("reading images"):
         run = prepare(settings)
+    if run.passed_over:
+        console.print(f"passed over: {counted(run.passed_over)}", markup=False)
     with mendable():
+        if output is None and not resume:
+            # Another training may have taken the folder while images were read.
+            path = claim_folder("train")
         begin_folder(path, kept)
     try:
         with resumable(), progress_bar(console) as report, flushing_denormals():
             results = train_folder(run, path, report)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     console.print(results_table(results))
-    console.print(f"Weights, results and figures are in [bold]{path}[/bold]", soft_wrap=True)
+    console.print(f"Weights, results and figures are in [bold]{escape(str(path))}[/bold]", soft_wrap=True)
 
 
 def results_table(results: dict[str, Any]) -> Table:
@@ -172,12 +180,17 @@ def results_table(results: dict[str, Any]) -> Table:
         low, high = measured["interval"]
         best = results["best"]["accuracy"].get(name)
         best = "" if best is None else f"{best:.1f}"
-        table.add_row(name, str(measured["n"]), f"{measured['accuracy']:.1f}", f"{low:.1f} to {high:.1f}", best)
+        table.add_row(escape(name), str(measured["n"]), f"{measured['accuracy']:.1f}", f"{low:.1f} to {high:.1f}", best)
     left_out = []
     if images["unreadable"]:
         left_out.append(f"{len(images['unreadable'])} unreadable")
     if images["passed_over"]:
-        left_out.append(f"{sum(images['passed_over'].values())} that are no images")
+        left_out.append(counted(images["passed_over"]))
     if left_out:
-        table.caption = f"files passed over: {', '.join(left_out)}"
+        table.caption = escape(f"files passed over: {', '.join(left_out)}")
     return table
+
+
+def counted(endings: dict[str, int]) -> str:
+    """Files that are not read, by their endings: `8 .heic, 1 .db`."""
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(endings.items(), key=lambda pair: -pair[1]))

@@ -1,5 +1,6 @@
 """Train a model on images in memory, with or without the method."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -140,8 +141,8 @@ def fit(
 
     Raises:
         DamagedStateError: where `state_file` is damaged or of another training.
-        ValueError: where the training has fewer steps than phases, or is gentle and the model has no linear classifier
-            that timm's `get_classifier` finds.
+        ValueError: where the training has fewer steps than phases or diverges, or is gentle and the model has no
+            linear classifier that timm's `get_classifier` finds.
     """
     check_length(settings, len(data.images))
     batches = steps_per_epoch(len(data.images), settings.batch_size)
@@ -198,6 +199,9 @@ class _Loop:
         for images, targets, silhouettes in self._batches():
             phase, step_began = fitted.phase, time.perf_counter()
             losses.append(self._step(images, targets, silhouettes))
+            if not math.isfinite(losses[-1]):
+                where = f"in step {len(losses)} of epoch {epoch + 1} with `learning_rate` (={settings.learning_rate:g})"
+                raise ValueError(f"the loss is {losses[-1]} {where}: pass a smaller one")
             if phase == "mask":
                 mask_losses.append(self._mask_loss())
             phases[phase] = phases.get(phase, 0.0) + time.perf_counter() - step_began

@@ -78,7 +78,7 @@ def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
             passed_over[entry.suffix.lower() or entry.name] += 1
             continue
         images = found.setdefault(unicodedata.normalize("NFC", entry.name), [])
-        for file in _visible_files(entry):
+        for file in _visible_files(entry, (folder.resolve(),)):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 images.append(file)
             else:
@@ -90,6 +90,11 @@ def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
             f"`{argument}` (={str(folder)!r}) has classes without images ({', '.join(sorted(IMAGE_SUFFIXES))}): "
             f"{', '.join(sorted(empty))}"
         )
+    # Of an image and links to it, one: the others would be held out of the training that has it.
+    found = {
+        name: list({file.resolve(): file for file in sorted(files, reverse=True)}.values())
+        for name, files in found.items()
+    }
     classes = tuple(sorted(found))
     files = tuple(file for name in classes for file in sorted(found[name]))
     labels = tuple(name for name in classes for _ in found[name])
@@ -193,12 +198,31 @@ def split(images: LoadedImages, classes: Sequence[str], share: float, seed: int)
     return torch.nonzero(~is_held_out).flatten(), torch.nonzero(is_held_out).flatten()
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def check_apart(output: Path, folders: Sequence[Path]) -> None:
+    """Check that a run is not written among images, where its figures would be taken for some.
+
+    Args:
+        output: of the run.
+        folders: with a sub-folder for each class.
+
+    Raises:
+        ValueError: where `output` is one of them or lies in one.
+    """
+    for folder in folders:
+        if output.resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"`output` (={str(output)!r}) lies in {str(folder)!r}, among the images: pass another")
+
+
+def _visible_files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Files in a folder, those behind links included, but no way leads into a folder that it comes from."""
+    here = folder.resolve()
+    if here in above:
+        return
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from _visible_files(entry)
+            yield from _visible_files(entry, (*above, here))
         else:
             yield entry
 

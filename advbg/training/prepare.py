@@ -1,5 +1,6 @@
 """Everything that a run of `advbg train` needs, read and checked before anything is written."""
 
+import importlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
+from advbg.backgrounds.photographs import Photographs, open_upright
 from advbg.training.fit import TrainingData, check_length
 from advbg.training.folders import (
     ClassFolder,
@@ -28,6 +30,9 @@ from advbg.training.tunings import GENTLE
 # Sets of images in the results, beside the test folders.
 HELD_OUT = "held-out"
 BEFORE = "held-out, before "
+
+# Files named in a message, at most.
+_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,9 @@ def prepare(settings: RunSettings) -> PreparedRun:
     if settings.training.tuning == GENTLE:
         check_classifier(model)
     size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
+    _check_size(model, settings.model, size)
+    if settings.tensorboard:
+        importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
     # Splitting copies the training folder's images.
     check_memory(2 * len(folder.files) + sum(len(test.files) for test in tests.values()), size)
     skip = settings.skip_unreadable
@@ -173,8 +181,33 @@ def prepare(settings: RunSettings) -> PreparedRun:
         for ending, count in found.passed_over.items():
             passed_over[ending] = passed_over.get(ending, 0) + count
     check_length(settings.training, len(parts[0]))
+    _check_photographs(settings.training)
     model = model.to(settings.torch_device())
     return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
+
+
+def _check_size(model: nn.Module, name: str, size: int) -> None:
+    """Call the model once, since timm's models say of a size that does not suit them whatever their layers do."""
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except Exception as error:
+        raise ValueError(f"`image_size` (={size}) does not suit `model` (={name!r}): {error}") from error
+
+
+def _check_photographs(settings: FitSettings) -> None:
+    """Open every photograph that the training will show, which it reads again in its steps."""
+    background = (settings.companion_options() or {}).get("background")
+    mixed = [source for source, _ in background] if isinstance(background, list) else [background]
+    problems = []
+    for file in (file for source in mixed if isinstance(source, Photographs) for file in source.files):
+        try:
+            open_upright(file)
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        raise ValueError(f"{len(problems)} photographs cannot be read: {'; '.join(problems[:_NAMED])}{more}")
 
 
 def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:

@@ -57,6 +57,9 @@ def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], No
             report=report,
             after_epoch=after_epoch,
         )
+    # Once more, for a run that was stopped between its last state and these.
+    write_json(output / "history.json", fitted.history)
+    draw_composites(fitted, data, output / "figures")
     save_run(fitted, run, output)
     results = measure_run(fitted, run, data)
     write_json(output / "results.json", results)
@@ -70,7 +73,11 @@ def _moments(epochs: int) -> set[int]:
 
 def _check_split(file: Path, files: dict[str, list[str]]) -> None:
     if file.is_file():
-        if json.loads(file.read_text(encoding="utf-8")) != files:
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged: {error}") from error
+        if before != files:
             raise ValueError(
                 f"the training folder has other files than {file}: images came or went since the run began"
             )

@@ -31,7 +31,7 @@ class FitSettings:
         epochs: 1 or more.
         batch_size: images in a step, 2 or more; a step may have a few more, so that none is nearly empty.
         learning_rate: the largest of one cycle, above 0.
-        seed: of everything random, 0 or more.
+        seed: of everything random, from 0 to 2**63 - 1.
         precision: `float32`, or `bfloat16` for training under autocast.
         classifier_share: of the steps, before masks are learned.
         mask_share: of the steps, in which masks are learned; above 0.
@@ -109,6 +109,8 @@ class FitSettings:
         for name, least in (("epochs", 1), ("batch_size", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be {least} or more")
+        if self.seed >= 2**63:
+            raise ValueError(f"`seed` (={self.seed!r}) must be less than 2**63")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"`learning_rate` (={self.learning_rate!r}) must be above 0")
         check_precision(self.precision)

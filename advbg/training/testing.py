@@ -1,6 +1,7 @@
 """How well a model does on images, with how sure one can be."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def rate(
         "confusion": confusion.tolist(),
         "failures": [
             {
-                "file": files[index],
+                "file": str(Path(files[index]).absolute()),
                 "truth": classes[int(targets[index])],
                 "predicted": classes[int(predicted[index])],
                 "confidence": round(confidence[index].item(), 4),

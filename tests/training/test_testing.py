@@ -1,6 +1,7 @@
 """How well a model does, with how sure one can be."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,8 +34,9 @@ def test_each_class_is_rated_and_an_absent_one_is_not() -> None:
 
 def test_failures_are_named_the_surest_first() -> None:
     failures = rate(LOGITS, TARGETS, CLASSES, FILES)["failures"]
-    assert [failure["file"] for failure in failures] == ["1.png", "2.png"]
-    assert failures[0] == {"file": "1.png", "truth": "å", "predicted": "b", "confidence": 0.9998}
+    # Wherever a report on them is made from.
+    assert [Path(failure["file"]) for failure in failures] == [Path.cwd() / "1.png", Path.cwd() / "2.png"]
+    assert failures[0] == {"file": str(Path.cwd() / "1.png"), "truth": "å", "predicted": "b", "confidence": 0.9998}
     many = rate(LOGITS[[1] * 30], TARGETS[[1] * 30], CLASSES, ["x"] * 30)["failures"]
     assert len(many) == 20
 

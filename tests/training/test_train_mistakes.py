@@ -21,7 +21,7 @@ def test_unreadable_files_are_skipped_on_demand_and_listed(
     assert "blå/3.png cannot be read as an image" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert train(monkeypatch, folder, tmp_path / "run", "--skip-unreadable") == 0
-    assert "1 unreadable, 1 that are no images" in " ".join(capsys.readouterr().out.split())
+    assert "1 unreadable, 1 .txt" in " ".join(capsys.readouterr().out.split())
     images = results_of(tmp_path / "run")["images"]
     assert (images["unreadable"], images["passed_over"]) == ([str(broken)], {".txt": 1})
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from advbg.training.commands import Copies, HoldStatistics, LearningRate, Tuning
 
@@ -84,4 +85,4 @@ def case_study(
         results = run_case_study(case, chosen, numbers, folder, report, after_row)
         after_row()
     console.print(rich_table(results))
-    console.print(f"Results and figures are in [bold]{folder}[/bold]", soft_wrap=True)
+    console.print(f"Results and figures are in [bold]{escape(str(folder))}[/bold]", soft_wrap=True)

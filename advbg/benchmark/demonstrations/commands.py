@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from advbg.benchmark.demonstrations.protocol import Demonstration
 from advbg.benchmark.demonstrations.registry import TASKS, make_demonstration
@@ -83,7 +84,7 @@ def demonstrate(demonstration: Demonstration, seeds: tuple[int, ...], output: Pa
     with progress_bar(console) as report, flushing_denormals():
         results = run_demonstration(demonstration, seeds, output, report)
     console.print(rich_table(results))
-    console.print(f"Tables, figures and trainings are in [bold]{output}[/bold]", soft_wrap=True)
+    console.print(f"Tables, figures and trainings are in [bold]{escape(str(output))}[/bold]", soft_wrap=True)
     if published is not None:
         target = published / "tasks" / demonstration.name
         target.mkdir(parents=True, exist_ok=True)

@@ -16,11 +16,12 @@ def table_rows(results: dict[str, Any]) -> list[tuple[str, ...]]:
     Args:
         results: what `results.json` holds, with its summary.
     """
+    several = len(finished_seeds(results)) > 1
     rows = []
     for method, summary in results["summary"].items():
-        values = (f"{mean:.2f} ± {deviation:.2f}" for mean, deviation in (summary["clean"], summary["changed"]))
-        ratio, deviation = summary["ratio"]
-        rows.append((method, *values, f"{ratio:.2f} ± {deviation:.2f}", f"{summary['seconds']:.0f}"))
+        measured = (summary[name] for name in ("clean", "changed", "ratio"))
+        cells = (f"{mean:.2f} ± {deviation:.2f}" if several else f"{mean:.2f}" for mean, deviation in measured)
+        rows.append((method, *cells, f"{summary['seconds']:.0f}"))
     return rows
 
 
@@ -48,5 +49,5 @@ def caption(results: dict[str, Any]) -> str:
     return (
         f"{results['task'].capitalize()}{f' on {dataset}' if dataset else ''}: {results['measure']}, "
         f"{'higher' if results['higher_is_better'] else 'lower'} is better; "
-        f"mean ± standard deviation of {seeds} seed{'s' if seeds > 1 else ''}"
+        f"{f'mean ± standard deviation of {seeds} seeds' if seeds > 1 else 'one seed'}"
     )
