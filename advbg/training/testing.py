@@ -99,7 +99,7 @@ def rate(
         "confusion": confusion.tolist(),
         "failures": [
             {
-                "file": str(Path(files[index]).absolute()),
+                "file": str(Path(files[int(index)]).absolute()),
                 "truth": classes[int(targets[index])],
                 "predicted": classes[int(predicted[index])],
                 "confidence": round(confidence[index].item(), 4),
