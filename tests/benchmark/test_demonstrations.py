@@ -262,4 +262,4 @@ def test_a_seed_that_was_stopped_between_its_rows_is_left_out_until_it_has_both(
     after = json.loads((output / "results.json").read_text())
     assert after["summary"] == results["summary"]
     assert after["seeds"]["1"] == half
-    assert "of 1 seed\n" in (output / "results.md").read_text()
+    assert "; one seed\n" in (output / "results.md").read_text()

@@ -224,8 +224,8 @@ def test_the_committed_pages_are_those_of_the_committed_results(tmp_path):
     ("arguments", "message"),
     [
         ("--datasets letters", "`datasets` (='letters') must be some of"),
-        ("--seeds one", "one"),
-        ("--seeds -1", "`seed` (=-1)"),
+        ("--seeds one", "`seeds` (='one') must be whole numbers"),
+        ("--seeds -1", "`seeds` (='-1') must be different numbers, 0 or more"),
         ("--methods nothing", "`methods` (='nothing')"),
         ("--study-seconds -1", "`study_seconds` (=-1.0)"),
         ("--photographs nowhere", "is not a directory"),
