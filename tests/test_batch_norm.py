@@ -105,7 +105,8 @@ def test_the_option_holds_layers_that_train_in_a_model_that_does_not() -> None:
     wrapper.attach(optimizer)
     before = statistics(model)
     model.training = False
-    wrapper(a_batch()[0])
+    images = a_batch()[0]
+    wrapper(images, params=wrapper.generate_parameters(images))
     assert unchanged(before, model)
 
 

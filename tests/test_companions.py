@@ -269,9 +269,9 @@ def test_a_state_for_images_of_another_shape_is_refused() -> None:
 
 
 def test_given_masks_are_remembered_when_a_run_goes_on() -> None:
-    wrapper, _ = _attached(schedule=Schedule(0, 9))
-    images, _ = a_batch()
-    wrapper(images, mask=torch.ones(8, 32, 32, dtype=torch.bool))
+    wrapper, optimizer = _attached(schedule=Schedule(0, 9))
+    wrapper(a_batch()[0], mask=torch.ones(8, 32, 32, dtype=torch.bool))
+    optimizer.step()
     resumed, _ = _attached(schedule=Schedule(0, 9))
     assert resumed.phase == "mask"
     resumed.companions.load_state_dict(wrapper.companions.state_dict())

@@ -125,8 +125,7 @@ def test_hook_targets_changes_what_the_wrapper_holds_and_only_where_images_were_
 
 def test_a_wrapper_that_holds_targets_with_a_graph_can_be_copied() -> None:
     wrapper, _ = attached(schedule=Schedule(0, 0), mask_generator="nonzero")
-    images, _ = a_batch()
-    wrapper(images, targets=2 * torch.rand(8, requires_grad=True))
+    wrapper(a_batch()[0], targets=2 * torch.rand(8, requires_grad=True))
     assert copy.deepcopy(wrapper).targets is None
     assert wrapper.targets is not None
 

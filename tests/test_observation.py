@@ -83,7 +83,7 @@ def test_hook_composite_shows_what_the_model_sees() -> None:
     plugin = plugin_of(advbg_composite=lambda images, mask, composites: told.append((images, mask, composites)))
     wrapper, _ = attached(schedule=Schedule(0, 0), mask_generator="nonzero", halo=0.0)
     wrapper.model.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    images, _ = a_batch()
+    images = a_batch()[0]
     with plugged(plugin):
         wrapper(images)
         params = wrapper.generate_parameters(images)
