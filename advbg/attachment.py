@@ -114,11 +114,11 @@ def attach(
         ValueError: where an argument is out of range, or the model holds one that is wrapped or attached; the message
             names it.
     """
+    options = {name: value for name, value in options.items() if value is not None}
+    companions = Companions(PixelSpace.of(model, mean, std), Options(**options), device_of(model))
     if model in _ATTACHMENTS:
         _ATTACHMENTS[model].remove()
     check_alone(model)
-    options = {name: value for name, value in options.items() if value is not None}
-    companions = Companions(PixelSpace.of(model, mean, std), Options(**options), device_of(model))
 
     def before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # A copy of the model, such as an EMA, copies its hooks as well; only the model itself is trained.
