@@ -17,6 +17,9 @@ from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
 
+# Batches without a step, which few accumulate gradients over: rather, another optimiser steps.
+_PATIENCE = 100
+
 # The attachments of models that are not wrapped.
 _ATTACHMENTS: weakref.WeakKeyDictionary[nn.Module, "Attachment"] = weakref.WeakKeyDictionary()
 
@@ -29,6 +32,7 @@ class Attachment:
     Attributes:
         companions: what trains beside the model.
         handles: of the hooks that the attachment consists of.
+        batches_since_step: that the model was trained with since the optimiser was called last.
     """
 
     def __init__(self, companions: Companions, optimizer: torch.optim.Optimizer) -> None:
@@ -39,8 +43,10 @@ class Attachment:
         optimizer = _innermost(optimizer)
         self.companions = companions
         companions.attached, companions.attachment = True, self
+        self.batches_since_step = 0
 
         def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            self.batches_since_step = 0
             # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
             overflow = getattr(optimizer, "found_inf", None)
             if overflow is None or not overflow.item():
@@ -128,7 +134,7 @@ def attach(
             or not (module.training or companions.given.get("params") is not None)
         ):
             return None
-        warn_unattached(companions)
+        watch_optimizer(companions)
         if args:
             images = companions(module, lambda inputs: module(inputs, *args[1:], **kwargs), args[0])
             return (images, *args[1:]), kwargs
@@ -161,14 +167,25 @@ def check_alone(model: nn.Module) -> None:
             )
 
 
-def warn_unattached(companions: Companions) -> None:
-    """Warn of a training whose companions follow no optimiser, or one that is gone."""
-    if torch.is_grad_enabled() and not companions.attached:
+def watch_optimizer(companions: Companions) -> None:
+    """Warn of a batch of a training whose companions follow no optimiser, one that is gone, or one that never steps."""
+    if not torch.is_grad_enabled():
+        return
+    attachment, again = companions.attachment, "call `wrapper.attach(optimizer)`, or `advbg.attach` again"
+    if not companions.attached:
         warnings.warn(
             "the model trains against backgrounds, but these follow no optimizer (any more): their phases do not "
-            "advance. Call `wrapper.attach(optimizer)`, or `advbg.attach` again",
+            f"advance; {again}",
             stacklevel=3,
         )
+    elif attachment is not None:
+        attachment.batches_since_step += 1
+        if attachment.batches_since_step == _PATIENCE:
+            warnings.warn(
+                f"the optimizer that the backgrounds follow has not stepped for {_PATIENCE} batches, so their phases "
+                f"do not advance; if another steps, {again}",
+                stacklevel=3,
+            )
 
 
 def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:

@@ -5,8 +5,7 @@ import warnings
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-# Names in a message, at most.
-_NAMED = 3
+from advbg.naming import name_some
 
 
 def hold_statistics(model: nn.Module) -> None:
@@ -37,7 +36,7 @@ def keep_held(model: nn.Module, *, first: bool) -> None:
     if first and (empty := [name for name, module in model.named_modules() if _has_gathered_nothing(module)]):
         warnings.warn(
             f"`hold_statistics` (=True) holds the mean of 0 and the variance of 1 that {len(empty)} layers began with "
-            f"({', '.join(empty[:_NAMED])}): load pre-trained weights first, or leave it out",
+            f"({name_some(empty)}): load pre-trained weights first, or leave it out",
             stacklevel=2,
         )
     for module in model.modules():

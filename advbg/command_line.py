@@ -31,13 +31,13 @@ def mendable() -> Iterator[None]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Within the context, a training runs: Ctrl-C says how to go on, and a damaged state which file it is in."""
+    """Within the context, a training runs: Ctrl-C says how to go on, and a file that is at fault is named."""
     from advbg.benchmark.training_state import DamagedStateError
 
     with stoppable("stopped; the same command with --resume goes on after the last whole epoch"):
         try:
             yield
-        except DamagedStateError as error:
+        except (DamagedStateError, OSError) as error:
             raise UserError(str(error)) from error
 
 

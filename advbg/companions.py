@@ -64,8 +64,7 @@ class Companions(nn.Module):
     def phase(self) -> Phase:
         """The current phase: `classifier`, `mask` or `adversarial`."""
         generator = self.options.mask_generator if self.image_shape is None else self.mask_generator
-        nothing_to_learn = self.masks_given or not is_learned(generator)
-        return self.options.schedule.phase(self.step_count, masks_given=nothing_to_learn)
+        return self.options.schedule.phase(self.step_count, masks_given=self.masks_given or not is_learned(generator))
 
     @torch.compiler.disable  # what it draws differs in every step, and would be compiled each time
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -91,7 +90,7 @@ class Companions(nn.Module):
             The images themselves or composites, of the same shape, dtype and layout.
 
         Raises:
-            ValueError: where `images` or `mask` cannot be used, or there is neither a given nor a learned mask.
+            ValueError: where `images` or `mask` cannot be used, or no mask is given, learned or going to be.
         """
         first = self.image_shape is None
         self.build(images)
@@ -105,6 +104,8 @@ class Companions(nn.Module):
         mask = found if mask is None else check_mask(mask, images)
         if mask is not None:
             self.masks_given = True
+        elif first and model.training and not self.options.schedule.mask:
+            check_learned(self.options.mask_generator, self.mask_optimizer)  # not only once there are steps to lose
         if model.training:
             self.observation.see_phase(self)
         if params is None:
@@ -210,8 +211,7 @@ class Companions(nn.Module):
         check_batch(images, self.image_shape, self.device)
         if self.image_shape is None:
             self.pixel_space.check(images)
-            channels, height, width = images.shape[1:]
-            self.device = images.device
+            self.device, (channels, height, width) = images.device, images.shape[1:]
             self._build((channels, height, width))
 
     @torch.inference_mode(False)

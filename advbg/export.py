@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from advbg.backgrounds import GeneratorPopulation, PaperGenerator
 from advbg.companions import Companions
-from advbg.files import write_atomically
+from advbg.files import save_weights
 
 _HEADER = "advbg_generator"
 
@@ -40,9 +40,7 @@ def export_generator(companions: Companions, path: str | Path) -> None:
     description: dict[str, Any] = {"kind": type(source).__name__, "image_shape": companions.image_shape}
     if isinstance(source, GeneratorPopulation):
         description["species"] = [member.kind for member in source.members]
-    weights = {name: weight.detach().contiguous() for name, weight in source.named_parameters()}
-    with write_atomically(Path(path)) as temporary:
-        save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
+    save_weights(dict(source.named_parameters()), Path(path), header=_HEADER, description=description)
 
 
 class ExportedGenerator(nn.Module):

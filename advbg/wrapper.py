@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advbg.attachment import Attachment, check_alone, device_of, warn_unattached
+from advbg.attachment import Attachment, check_alone, device_of, watch_optimizer
 from advbg.backgrounds import Background
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
@@ -168,7 +168,7 @@ class AdversarialBackground(nn.Module):
         training = self.model.training
         if training or params is not None or self.companions.given.get("params") is not None:
             if training:
-                warn_unattached(self.companions)
+                watch_optimizer(self.companions)
 
             def call(inputs: Tensor) -> Any:
                 return self.model(inputs, *args, **kwargs)

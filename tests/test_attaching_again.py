@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import warnings
 
 import pytest
 import torch
@@ -130,3 +131,35 @@ def test_what_was_given_around_holds_again_after_what_was_given_within() -> None
             assert attachment.companions.given["mask"] is nothing
         assert attachment.companions.given["mask"] is whole
     assert attachment.companions.given == {}
+
+
+@pytest.mark.parametrize("entrance", ["wrapper", "attach"])
+def test_an_optimizer_that_never_steps_while_another_does_is_warned_of_once(entrance: str) -> None:
+    model = tiny_classifier()
+    followed, stepping = (torch.optim.SGD(model.parameters(), lr=0.01) for _ in range(2))
+    if entrance == "wrapper":
+        called: nn.Module = adversarial_wrapper(model)
+        called.attach(followed)
+    else:
+        called = model
+        advbg.attach(model, followed, schedule=Schedule(0, 0), mask_generator="nonzero")
+    train(called, followed, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(called, stepping, 99)
+    with pytest.warns(UserWarning, match="has not stepped for 100 batches"):
+        train(called, stepping, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(called, stepping, 50)
+        train(called, followed, 1)
+        train(called, stepping, 99)
+
+
+def test_batches_without_gradients_need_no_optimizer_that_steps() -> None:
+    wrapper = adversarial_wrapper()
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.01)
+    attachment = wrapper.attach(optimizer)
+    with torch.no_grad():
+        wrapper(a_batch()[0])
+    assert attachment.batches_since_step == 0

@@ -290,13 +290,6 @@ def test_what_is_wrong_is_said_in_one_line_with_exit_code_2(
     assert sorted(path for path in a_mess.rglob("*") if "runs" not in path.parts) == before
 
 
-def test_settings_of_a_damaged_run_are_refused(tmp_path: Path) -> None:
-    settings = experiment.Settings("digits", ("baseline",), None, (1, 0, 0), 0)
-    (tmp_path / "settings.json").write_text("{")
-    with pytest.raises(ValueError, match=r"settings\.json is damaged"):
-        experiment.open_run(tmp_path, settings, resume=True)
-
-
 def test_the_module_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "advbg", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "advbg")

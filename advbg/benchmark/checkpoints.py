@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from advbg.benchmark.attention import AttentionClassifier
 from advbg.benchmark.classifier import PaperClassifier
-from advbg.files import write_atomically
+from advbg.files import save_weights
 
 _HEADER = "advbg"
 _ARCHITECTURES = {kind.__name__: kind for kind in (PaperClassifier, AttentionClassifier)}
@@ -43,9 +43,7 @@ def save_classifier(
         "architecture": type(model).__name__,
         "classifier": {"image_size": image_size, "channels": channels, "classes": classes},
     }
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    with write_atomically(path) as temporary:
-        save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
+    save_weights(model.state_dict(), path, header=_HEADER, description=description)
 
 
 def load_classifier(

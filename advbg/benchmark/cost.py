@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
 from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
@@ -19,6 +18,7 @@ from advbg.backgrounds.population import CLIMB_EVERY
 from advbg.benchmark.environment import environment
 from advbg.masks import make_mask_generator
 from advbg.schedule import Schedule
+from advbg.training.models import check_model, check_size, create_model
 from advbg.wrapper import AdversarialBackground
 
 CLASSES = 10
@@ -53,13 +53,13 @@ class CostSettings:
     channels_last: bool = False
 
     def __post_init__(self) -> None:
-        if not timm.is_model(self.model):
-            raise ValueError(f"`model` (={self.model!r}) is no timm model")
+        check_model(self.model)
         for name in ("image_size", "batch_size", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)}) must be 1 or more")
         if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
             raise ValueError(f"`device` (={self.device!r}) is not there: torch sees no GPU")
+        check_size(create_model(self.model, CLASSES, seed=0, image_size=self.image_size), self.model, self.image_size)
 
 
 def measure_cost(settings: CostSettings, report: Callable[[str], None]) -> dict[str, Any]:
@@ -143,9 +143,7 @@ def _batch(settings: CostSettings) -> tuple[Tensor, Tensor]:
 
 
 def _model(settings: CostSettings) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = timm.create_model(settings.model, num_classes=CLASSES)
+    model = create_model(settings.model, CLASSES, seed=0, image_size=settings.image_size)
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     return model.to(device=settings.device, memory_format=layout).train()  # pyright: ignore[reportCallIssue]
 

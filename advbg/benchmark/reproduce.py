@@ -20,7 +20,7 @@ from advbg.benchmark.paper_results import paper_results
 from advbg.benchmark.run_folder import begin_folder, measured_before, open_folder
 from advbg.benchmark.tables import markdown_table
 from advbg.benchmark.training import Progress, Recipe, Trained, train
-from advbg.files import write_atomically
+from advbg.files import save_state
 from advbg.preview import Preview, preview
 
 # Epochs of the classifier, mask and adversarial phase.
@@ -201,8 +201,7 @@ def _save_weights(trained: Trained, dataset: ImageDataset, method: str, folder: 
         classes=len(dataset.class_names),
     )
     if trained.wrapper is not None:
-        with write_atomically(folder / "companions.pt") as temporary:
-            torch.save(trained.wrapper.companions.state_dict(), temporary)
+        save_state(trained.wrapper.companions.state_dict(), folder / "companions.pt")
     return checkpoint
 
 

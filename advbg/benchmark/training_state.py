@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from advbg.files import write_atomically
+from advbg.files import save_state
 
 if TYPE_CHECKING:
     from advbg.benchmark.training import Trained
@@ -47,8 +47,7 @@ class TrainingState:
             "seconds": self.trained.seconds,
             "snapshots": self.trained.snapshots,
         }
-        with write_atomically(file) as temporary:
-            torch.save(state, temporary)
+        save_state(state, file)
 
     def load(self, file: Path, shared: Path | None, images: Tensor) -> int:
         """Go on from a file, else from the end of the mask phase of another method, else begin.

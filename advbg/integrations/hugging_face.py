@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import advbg
-from advbg.files import write_atomically
+from advbg.files import save_state
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -83,8 +83,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
         """
         if self.attachment is None or args.save_only_model or state.is_hyper_param_search:
             return
-        with write_atomically(_folder(args, state) / _file_name(args)) as temporary:
-            torch.save(self.attachment.companions.state_dict(), temporary)
+        save_state(self.attachment.companions.state_dict(), _folder(args, state) / _file_name(args))
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -152,7 +152,7 @@ def train(
     try:
         with resumable(), progress_bar(console) as report, flushing_denormals():
             results = train_folder(run, path, report)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise UserError(str(error)) from error
     console.print(results_table(results))
     console.print(f"Weights, results and figures are in [bold]{escape(str(path))}[/bold]", soft_wrap=True)

@@ -13,10 +13,8 @@ from jaxtyping import Int64, UInt8
 from torch import Tensor
 
 from advbg.backgrounds.photographs import IMAGE_SUFFIXES
+from advbg.naming import name_some
 from advbg.training.squares import read_square
-
-# Files named in a message, at most.
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -157,11 +155,10 @@ def load_images(
         problems = list(pool.map(read, range(len(folder.files))))
     unreadable = {folder.files[index]: problem for index, problem in enumerate(problems) if problem is not None}
     if unreadable and (not skip_unreadable or len(unreadable) == len(problems)):
-        more = f" and {len(unreadable) - _NAMED} more" if len(unreadable) > _NAMED else ""
         hint = "" if skip_unreadable else "; --skip-unreadable goes on without"
         raise ValueError(
             f"{len(unreadable)} of {len(problems)} files in {str(folder.path)!r} cannot be read{hint}: "
-            f"{'; '.join(list(unreadable.values())[:_NAMED])}{more}"
+            f"{name_some(list(unreadable.values()), '; ')}"
         )
     kept = [index for index, problem in enumerate(problems) if problem is None]
     targets = torch.tensor([classes.index(folder.labels[index]) for index in kept])

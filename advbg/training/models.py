@@ -1,22 +1,17 @@
-"""timm models for classes of one's own, from pre-trained weights or none, and what a run saves of them."""
+"""timm models for classes of one's own, from pre-trained weights or none."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from safetensors.torch import save_file
 from timm.models import load_state_dict
-from torch import Tensor, nn
+from torch import nn
 
-from advbg.files import write_atomically
+from advbg.naming import name_some
+from advbg.optimization import evaluating
 from advbg.training.tunings import GENTLE, OF_PRETRAINED, ORDINARY, PLAIN
-
-_HEADER = "advbg_train"
-# Names in a message, at most.
-_NAMED = 3
 
 
 def check_model(name: str) -> None:
@@ -27,7 +22,7 @@ def check_model(name: str) -> None:
     """
     if not timm.is_model(name):
         known = timm.list_models(f"*{name}*") or timm.list_models(f"{name[:4]}*")
-        hint = f"; it has {', '.join(known[:_NAMED])}" if known else ""
+        hint = f"; it has {name_some(known)}" if known else ""
         raise ValueError(f"`model` (={name!r}) is no model of timm{hint}")
 
 
@@ -132,17 +127,23 @@ def create_model(
     return model
 
 
-def save_model(model_state: Mapping[str, Tensor], path: Path, description: Mapping[str, Any]) -> None:
-    """Write a model's weights as safetensors, with what is needed to build and feed it in the header.
+@torch.no_grad()
+def check_size(model: nn.Module, name: str, size: int) -> None:
+    """Call a model once, since timm's models say of a size that does not suit them whatever their layers do.
 
     Args:
-        model_state: the state dict.
-        path: of the file.
-        description: names of model and classes, size and normalisation of the images.
+        model: on the CPU, for colour images; left as it is.
+        name: of the model, for messages.
+        size: side of the images in pixels.
+
+    Raises:
+        ValueError: where the call fails.
     """
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model_state.items()}
-    with write_atomically(path) as temporary:
-        save_file(weights, temporary, metadata={_HEADER: json.dumps(description)})
+    try:
+        with evaluating(model):
+            model(torch.zeros(1, 3, size, size))
+    except Exception as error:  # whatever its layers raise
+        raise ValueError(f"`image_size` (={size}) does not suit `model` (={name!r}): {error}") from error
 
 
 def _load_backbone(model: nn.Module, file: Path) -> None:
@@ -162,10 +163,7 @@ def _load_backbone(model: nn.Module, file: Path) -> None:
     }
     for problem, names in problems.items():
         if names:
-            more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-            raise ValueError(
-                f"`weights` (={str(file)!r}) are of another model: {', '.join(names[:_NAMED])}{more} {problem}"
-            )
+            raise ValueError(f"`weights` (={str(file)!r}) are of another model: {name_some(names)} {problem}")
     model.load_state_dict(theirs, strict=False)
 
 

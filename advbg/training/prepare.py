@@ -10,6 +10,7 @@ from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from advbg.backgrounds.photographs import Photographs, open_upright
+from advbg.naming import name_some
 from advbg.training.fit import TrainingData, check_length
 from advbg.training.folders import (
     ClassFolder,
@@ -22,7 +23,7 @@ from advbg.training.folders import (
     split,
 )
 from advbg.training.gentle import check_classifier
-from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
+from advbg.training.models import check_model, check_size, check_tuned_model, check_weights, create_model
 from advbg.training.settings import FitSettings
 from advbg.training.squares import check_fit
 from advbg.training.tunings import GENTLE
@@ -30,9 +31,6 @@ from advbg.training.tunings import GENTLE
 # Sets of images in the results, beside the test folders.
 HELD_OUT = "held-out"
 BEFORE = "held-out, before "
-
-# Files named in a message, at most.
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -164,7 +162,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
     if settings.training.tuning == GENTLE:
         check_classifier(model)
     size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
-    _check_size(model, settings.model, size)
+    check_size(model, settings.model, size)
     if settings.tensorboard:
         importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
     # Splitting copies the training folder's images.
@@ -186,15 +184,6 @@ def prepare(settings: RunSettings) -> PreparedRun:
     return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
 
 
-def _check_size(model: nn.Module, name: str, size: int) -> None:
-    """Call the model once, since timm's models say of a size that does not suit them whatever their layers do."""
-    try:
-        with torch.no_grad():
-            model.eval()(torch.zeros(1, 3, size, size))
-    except Exception as error:
-        raise ValueError(f"`image_size` (={size}) does not suit `model` (={name!r}): {error}") from error
-
-
 def _check_photographs(settings: FitSettings) -> None:
     """Open every photograph that the training will show, which it reads again in its steps."""
     background = (settings.companion_options() or {}).get("background")
@@ -206,8 +195,7 @@ def _check_photographs(settings: FitSettings) -> None:
         except ValueError as error:
             problems.append(str(error))
     if problems:
-        more = f" and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
-        raise ValueError(f"{len(problems)} photographs cannot be read: {'; '.join(problems[:_NAMED])}{more}")
+        raise ValueError(f"{len(problems)} photographs cannot be read: {name_some(problems, '; ')}")
 
 
 def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:

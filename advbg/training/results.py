@@ -12,14 +12,14 @@ from torch import Tensor
 from advbg.attachment import device_of
 from advbg.benchmark.environment import environment
 from advbg.benchmark.figures import composite_rows
-from advbg.files import write_atomically
+from advbg.files import save_state, save_weights
 from advbg.preview import preview
 from advbg.training.fit import Fitted, TrainingData
-from advbg.training.models import save_model
 from advbg.training.prepare import BEFORE, HELD_OUT, PreparedRun
 from advbg.training.testing import before_patterns, predict, rate
 
 _SHOWN_IMAGES = 8
+_HEADER = "advbg_train"
 
 
 def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[str, Any]:
@@ -90,11 +90,13 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
         "std": list(config["std"]),
         "method": run.settings.training.method,
     }
-    save_model(fitted.model.state_dict(), output / "model.safetensors", description)
-    save_model(fitted.best_weights, output / "best.safetensors", description | {"epoch": fitted.best_epoch})
+    for name, weights, about in (
+        ("model", fitted.model.state_dict(), description),
+        ("best", fitted.best_weights, description | {"epoch": fitted.best_epoch}),
+    ):
+        save_weights(weights, output / f"{name}.safetensors", header=_HEADER, description=about)
     if fitted.wrapper is not None:
-        with write_atomically(output / "companions.pt") as temporary:
-            torch.save(fitted.wrapper.companions.state_dict(), temporary)
+        save_state(fitted.wrapper.companions.state_dict(), output / "companions.pt")
 
 
 def draw_composites(fitted: Fitted, data: TrainingData, folder: Path) -> None:

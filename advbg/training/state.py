@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from advbg.benchmark.training_state import DamagedStateError
-from advbg.files import write_atomically
+from advbg.files import save_state
 from advbg.training.settings import FitSettings
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ class FitState:
             "best_weights": self.fitted.best_weights,
             "first_weights": self.fitted.first_weights,
         }
-        with write_atomically(file) as temporary:
-            torch.save(state, temporary)
+        save_state(state, file)
 
     def load(self, file: Path) -> None:
         """Go on from a file, or begin where there is none.

@@ -101,7 +101,11 @@ def test_the_command_prints_the_table_and_writes_the_figures(measured, tmp_path,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("--model nothing", "`model` (='nothing') is no timm model"),
+        ("--model nothing", "`model` (='nothing') is no model of timm"),
+        (
+            "--model vit_tiny_patch16_224 --image-size 8",
+            "`image_size` (=8) does not suit `model` (='vit_tiny_patch16_224')",
+        ),
         ("--batch-size 0", "`batch_size` (=0) must be 1 or more"),
         ("--precision half", "`precision` (='half') must be one of"),
         ("--output nowhere/cost.json", "the folder of `output`"),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from advbg import AdversarialBackground, Schedule
 from advbg.masks.learning import make_masks
 from advbg.pixel_space import PixelSpace
-from tests.models import a_batch, tiny_classifier
+from tests.models import a_batch, tiny_classifier, train
 
 
 class _Normalised(nn.Module):
@@ -38,3 +38,31 @@ def test_a_mask_generators_own_statistics_move_only_while_it_learns() -> None:
 def test_a_mask_generator_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"returned shape \(8, 3, 32, 32\).*expected \(8, 1, 32, 32\)"):
         make_masks(nn.Identity(), a_batch()[0], PixelSpace())
+
+
+def _attached(schedule: Schedule) -> tuple[AdversarialBackground, torch.optim.Optimizer]:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=schedule)
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    return wrapper, optimizer
+
+
+def test_a_schedule_without_a_mask_phase_is_refused_at_the_first_batch_that_has_no_masks() -> None:
+    wrapper, optimizer = _attached(Schedule(10, 0))
+    images, _ = a_batch()
+    with pytest.raises(ValueError, match="has learned nothing: pass `mask=` with every batch, or a `schedule`"):
+        wrapper(images)
+    assert wrapper.companions.step_count == 0
+    wrapper, optimizer = _attached(Schedule(10, 0))
+    wrapper(images, mask=torch.ones(len(images), 32, 32, dtype=torch.bool))
+    optimizer.step()
+    assert wrapper.companions.step_count == 1
+
+
+def test_masks_that_were_learned_before_need_no_mask_phase() -> None:
+    first, optimizer = _attached(Schedule(0, 1))
+    train(first, optimizer, 1)
+    second, optimizer = _attached(Schedule(10, 0))
+    second.companions.load_state_dict(first.companions.state_dict())
+    train(second, optimizer, 1)
+    assert second.phase == "classifier"

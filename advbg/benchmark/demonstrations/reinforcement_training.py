@@ -16,7 +16,7 @@ from advbg.benchmark.demonstrations.protocol import METHODS
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
 from advbg.benchmark.training import Progress
 from advbg.benchmark.training_state import DamagedStateError
-from advbg.files import write_atomically
+from advbg.files import save_state
 from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
 
@@ -120,8 +120,7 @@ class Training:
             "seconds": self.seconds,
             "updates_done": self.updates_done,
         }
-        with write_atomically(file) as temporary:
-            torch.save(state, temporary)
+        save_state(state, file)
 
     def load(self, file: Path) -> None:
         """Go on from a file.
