@@ -1,5 +1,6 @@
 """Photographs as backgrounds (the paper's "real backgrounds")."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ class Photographs:
         folder: searched with its sub-folders for images (jpg, png, bmp, webp, tif).
         keep_in_memory: whether to read each file once and keep its pixels, for folders that fit.
 
+    Attributes:
+        files: the photographs, in alphabetical order.
+
     Raises:
         NotADirectoryError: where `folder` is none.
         ValueError: where there is no image in it.
@@ -27,6 +31,20 @@ class Photographs:
     def __init__(self, folder: str | Path, *, keep_in_memory: bool = False) -> None:
         self.files = list_images(folder)
         self._kept: dict[tuple[Path, int], Tensor] | None = {} if keep_in_memory else None
+
+    def leave_out(self, files: Iterable[Path]) -> None:
+        """Show the others of these photographs only.
+
+        Args:
+            files: some of `files`.
+
+        Raises:
+            ValueError: where no photograph is left.
+        """
+        kept = sorted(set(self.files) - set(files))
+        if not kept:
+            raise ValueError(f"no photograph of {len(self.files)} is left, such as {self.files[0]}")
+        self.files = kept
 
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator

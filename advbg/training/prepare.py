@@ -1,7 +1,7 @@
 """Everything that a run of `advbg train` needs, read and checked before anything is written."""
 
 import importlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
-from advbg.backgrounds.photographs import Photographs, open_upright
+from advbg.backgrounds.photographs import open_upright
 from advbg.naming import name_some
 from advbg.training.fit import TrainingData, check_length
 from advbg.training.folders import (
@@ -24,7 +24,7 @@ from advbg.training.folders import (
 )
 from advbg.training.gentle import check_classifier
 from advbg.training.models import check_model, check_size, check_tuned_model, check_weights, create_model
-from advbg.training.settings import FitSettings
+from advbg.training.settings import FitSettings, photographs_in
 from advbg.training.squares import check_fit
 from advbg.training.tunings import GENTLE
 
@@ -47,7 +47,7 @@ class RunSettings:
         fit: how images of `folder` become square, `pad` or `crop`.
         test_fit: how images of `tests` become square.
         validation_share: share of the images of each class that is held out, in (0, 1).
-        skip_unreadable: whether to go on without files that cannot be read.
+        skip_unreadable: whether to go on without files that cannot be read, photographs among them.
         tensorboard: whether to write logs for TensorBoard.
         device: `cpu`, `cuda` or `auto`.
         training: how the model is trained.
@@ -130,7 +130,8 @@ class PreparedRun:
     @property
     def unreadable(self) -> list[str]:
         """Files that were skipped, over all folders."""
-        return [str(file) for images in (self.images, *self.tests.values()) for file in images.unreadable]
+        images = [str(file) for images in (self.images, *self.tests.values()) for file in images.unreadable]
+        return images + list(self.settings.training.leave_out or ())
 
     def files(self, indices: Tensor) -> list[str]:
         """Paths of images of the training folder."""
@@ -179,23 +180,27 @@ def prepare(settings: RunSettings) -> PreparedRun:
         for ending, count in found.passed_over.items():
             passed_over[ending] = passed_over.get(ending, 0) + count
     check_length(settings.training, len(parts[0]))
-    _check_photographs(settings.training)
+    if broken := _broken_photographs(settings.training, skip=skip):
+        settings = replace(settings, training=replace(settings.training, leave_out=broken))
     model = model.to(settings.torch_device())
     return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
 
 
-def _check_photographs(settings: FitSettings) -> None:
-    """Open every photograph that the training will show, which it reads again in its steps."""
-    background = (settings.companion_options() or {}).get("background")
-    mixed = [source for source, _ in background] if isinstance(background, list) else [background]
-    problems = []
-    for file in (file for source in mixed if isinstance(source, Photographs) for file in source.files):
+def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]:
+    """Open every photograph that the training will show, which it reads again in its steps, and say which cannot be."""
+    problems: dict[Path, str] = {}
+    sources = photographs_in(settings.companion_options() or {})
+    files = {file for source in sources for file in source.files}
+    for file in sorted(files):
         try:
             open_upright(file)
         except ValueError as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError(f"{len(problems)} photographs cannot be read: {name_some(problems, '; ')}")
+            problems[file] = str(error)
+    if problems and (not skip or any(problems.keys() >= set(source.files) for source in sources)):
+        hint = "" if skip else "; --skip-unreadable goes on without"
+        listed = name_some(list(problems.values()), "; ")
+        raise ValueError(f"{len(problems)} of {len(files)} photographs cannot be read{hint}: {listed}")
+    return tuple(str(file) for file in problems)
 
 
 def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:

@@ -1,11 +1,12 @@
 """How a model is trained, checked before any work is done."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from advbg.backgrounds import parse_background
+from advbg.backgrounds import Photographs, parse_background
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
 from advbg.benchmark.reproduce import check_precision
 from advbg.options import Options
@@ -46,6 +47,7 @@ class FitSettings:
             and its weights go two fifths of the way back at the end; `plain` and `ordinary` are without all that, and
             differ in the model that `create_model` makes. The defaults above are those of `plain` and random weights;
             `of` has those of each tuning.
+        leave_out: photographs that are not shown, such as files that cannot be read.
 
     Raises:
         NotADirectoryError: where `photographs` is no folder.
@@ -69,6 +71,7 @@ class FitSettings:
     clutter: float | None = None
     hold_statistics: bool = False
     tuning: str = PLAIN
+    leave_out: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -147,6 +150,8 @@ class FitSettings:
             return options
         if self.background is not None:
             options = options | {"background": parse_background(self.background, "background")}
+        for source in photographs_in(options):
+            source.leave_out(Path(file) for file in self.leave_out or ())
         options = options | self._composites()
         if self.method != PROPOSAL:
             return options
@@ -154,3 +159,14 @@ class FitSettings:
 
     def _composites(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("clean_share", "placement", "lighting", "copies")}
+
+
+def photographs_in(options: Mapping[str, Any]) -> list[Photographs]:
+    """The folders of photographs among the backgrounds.
+
+    Args:
+        options: of `AdversarialBackground`.
+    """
+    background = options.get("background")
+    sources = [source for source, _ in background] if isinstance(background, list) else [background]
+    return [source for source in sources if isinstance(source, Photographs)]

@@ -110,3 +110,14 @@ def test_hidden_folders_and_folders_called_as_images_are_passed_over(tmp_path: P
     (tmp_path / ".album" / "album.jpg").mkdir()
     # What lies above the folder that was asked for may be hidden.
     assert list_images(tmp_path / ".album") == [seen]
+
+
+def test_what_is_left_out_is_not_shown_and_something_must_be_left(tmp_path: Path) -> None:
+    red, blue = (_save(tmp_path / f"{name}.png", color=name) for name in ("red", "blue"))
+    photographs = Photographs(tmp_path)
+    photographs.leave_out([blue])
+    assert photographs.files == [red]
+    crops = photographs.sample(20, (3, 8, 8), torch.Generator().manual_seed(0))
+    assert set(crops.mean(dim=(2, 3)).argmax(dim=1).tolist()) == {0}
+    with pytest.raises(ValueError, match=r"no photograph of 1 is left, such as .*red\.png"):
+        photographs.leave_out([red])

@@ -76,8 +76,17 @@ def test_a_broken_photograph_is_named_before_any_training(
         a_picture("red").save(f"photos/{name}.png")
     Path("photos/b.png").write_bytes(Path("photos/b.png").read_bytes()[:60])
     assert train(monkeypatch, folder, "run", *more) == 2
-    assert "1 photographs cannot be read: photos/b.png" in capsys.readouterr().err
+    assert (
+        "1 of 2 photographs cannot be read; --skip-unreadable goes on without: photos/b.png" in capsys.readouterr().err
+    )
     assert not Path("run").exists()
+    assert train(monkeypatch, folder, "run", *more, "--skip-unreadable") == 0
+    assert results_of(Path("run"))["images"]["unreadable"] == ["photos/b.png"]
+    Path("photos/a.png").write_bytes(b"")
+    capsys.readouterr()
+    assert train(monkeypatch, folder, "other", *more, "--skip-unreadable") == 2
+    assert "2 of 2 photographs cannot be read: photos/a.png" in capsys.readouterr().err
+    assert not Path("other").exists()
 
 
 def test_a_size_that_does_not_suit_the_model_is_named_before_images_are_read(
