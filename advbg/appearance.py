@@ -11,13 +11,15 @@ from advbg.pixel_space import PixelSpace
 _SHARE = 0.5
 # Colours of light differ less than its brightness does.
 _COLOUR_SHARE = 0.25
+# Half of the smallest of 8 bits: a sigmoid is never 0.
+_VISIBLE = 0.5 / 255
 # Below it, since powers under 1 have an infinite slope at 0, black becomes a little lighter.
 _DARKEST = 1 / 255
 
 
 def found(mask: Float[Tensor, "batch 1 height width"]) -> Bool[Tensor, "batch"]:
     """In which images there is an object; the others stay as they are, since nothing of theirs would be left."""
-    return mask.flatten(1).any(dim=1)
+    return (mask.flatten(1) > _VISIBLE).any(dim=1)
 
 
 def draw_placement(

@@ -32,7 +32,7 @@ class Attachment:
     Attributes:
         companions: what trains beside the model.
         handles: of the hooks that the attachment consists of.
-        batches_since_step: that the model was trained with since the optimiser was called last.
+        batches_at_step: that the model was trained with before the optimiser was called last.
     """
 
     def __init__(self, companions: Companions, optimizer: torch.optim.Optimizer) -> None:
@@ -43,10 +43,17 @@ class Attachment:
         optimizer = _innermost(optimizer)
         self.companions = companions
         companions.attached, companions.attachment = True, self
-        self.batches_since_step = 0
+        self.batches_at_step = companions.batches
 
         def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            self.batches_since_step = 0
+            if not companions.batches:
+                warnings.warn(
+                    "the optimizer stepped, but no image has passed through the wrapper or the attached model: call "
+                    "these, not the model inside or its `forward`; one that was compiled and called before it was "
+                    "attached does not know of it",
+                    stacklevel=3,
+                )
+            self.batches_at_step = companions.batches
             # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
             overflow = getattr(optimizer, "found_inf", None)
             if overflow is None or not overflow.item():
@@ -167,6 +174,7 @@ def check_alone(model: nn.Module) -> None:
             )
 
 
+@torch.compiler.disable
 def watch_optimizer(companions: Companions) -> None:
     """Warn of a batch of a training whose companions follow no optimiser, one that is gone, or one that never steps."""
     if not torch.is_grad_enabled():
@@ -178,14 +186,12 @@ def watch_optimizer(companions: Companions) -> None:
             f"advance; {again}",
             stacklevel=3,
         )
-    elif attachment is not None:
-        attachment.batches_since_step += 1
-        if attachment.batches_since_step == _PATIENCE:
-            warnings.warn(
-                f"the optimizer that the backgrounds follow has not stepped for {_PATIENCE} batches, so their phases "
-                f"do not advance; if another steps, {again}",
-                stacklevel=3,
-            )
+    elif attachment is not None and companions.batches - attachment.batches_at_step == _PATIENCE:
+        warnings.warn(
+            f"the optimizer that the backgrounds follow has not stepped for {_PATIENCE} batches, so their phases "
+            f"do not advance; if another steps, {again}",
+            stacklevel=3,
+        )
 
 
 def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:

@@ -7,11 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.backgrounds import TrainableSource, sample_for
+from advbg.backgrounds import TrainableSource, check_range, sample_for
 from advbg.batch_norm import keep_held
 from advbg.clutter import add_clutter
+from advbg.companions_state import extra_state, optimizers_of, take_extra_state
 from advbg.compositing import CompositeParameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import learn_alike, rank
+from advbg.first_batch import check_first_batch
+from advbg.full_precision import around_the_model, in_full_precision
 from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import check_learned, learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduced_size
@@ -37,11 +40,13 @@ class Companions(nn.Module):
 
     Attributes:
         step_count: steps of the model's optimiser so far.
+        batches: that the model has been trained with through these companions.
         masks_given: whether masks came with the images, so that none have to be learned.
         image_shape: channels, height and width of the first batch, or None before it.
         attached: whether an optimiser steps the companions.
         attachment: the `Attachment` by which it does, or None.
         given: what `Attachment.given` says about the next images.
+        drawn: whether backgrounds have been drawn, and found to be pixels.
         learning: whether the model is being called for the mask generator's sake, not by the user.
         mask_loss: of the last batch of the mask phase, or None before it.
         targets: of the last batch, changed where its backgrounds were; None where it came without.
@@ -51,8 +56,8 @@ class Companions(nn.Module):
     def __init__(self, pixel_space: PixelSpace, options: Options, device: torch.device) -> None:
         super().__init__()
         self.pixel_space, self.options, self.device = pixel_space, options, device
-        self.step_count = 0
-        self.masks_given = self.attached = self.learning = False
+        self.step_count = self.batches = 0
+        self.masks_given = self.attached = self.learning = self.drawn = False
         self.attachment: Any | None = None
         self.given: dict[str, Any] = {}
         self.mask_loss: Float[Tensor, ""] | None = None
@@ -67,6 +72,7 @@ class Companions(nn.Module):
         return self.options.schedule.phase(self.step_count, masks_given=self.masks_given or not is_learned(generator))
 
     @torch.compiler.disable  # what it draws differs in every step, and would be compiled each time
+    @around_the_model
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         model: nn.Module,
@@ -102,11 +108,11 @@ class Companions(nn.Module):
         self.targets = targets
         found = find_foreground(self.options.task, images, targets)
         mask = found if mask is None else check_mask(mask, images)
-        if mask is not None:
-            self.masks_given = True
-        elif first and model.training and not self.options.schedule.mask:
-            check_learned(self.options.mask_generator, self.mask_optimizer)  # not only once there are steps to lose
         if model.training:
+            self.batches += torch.is_grad_enabled()
+            self.masks_given |= mask is not None
+            if first:
+                check_first_batch(self, images, mask, targets)
             self.observation.see_phase(self)
         if params is None:
             begin_batch(model, self.source)
@@ -133,6 +139,7 @@ class Companions(nn.Module):
             self.observation.see_composites(self, images, foreground, params.backgrounds, composites)
         return composites
 
+    @in_full_precision
     def draw(self, images: Tensor, mask: Tensor | None = None) -> CompositeParameters:
         """Draw what the current phase composites these images with; before the adversarial phase, nothing.
 
@@ -151,6 +158,9 @@ class Companions(nn.Module):
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
         backgrounds = sample_for(images, self.source, self.generator)
+        if not self.drawn:
+            check_range(backgrounds, self.source)
+            self.drawn = True
         backgrounds = reverse_gradient(backgrounds) if backgrounds.requires_grad else backgrounds
         if self.options.clutter:
             mask = self._learned_mask(images) if mask is None else mask
@@ -159,6 +169,7 @@ class Companions(nn.Module):
         return draw_parameters(backgrounds, self.options, self._largest_halo(images), self.generator)
 
     @torch.no_grad()
+    @in_full_precision
     def soft_mask(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch 1 rows columns"]:
         """The mask generator's own output in [0, 1], at most 64 pixels a side."""
         self.build(images)
@@ -215,6 +226,7 @@ class Companions(nn.Module):
             self._build((channels, height, width))
 
     @torch.inference_mode(False)
+    @in_full_precision
     def _build(self, shape: tuple[int, int, int]) -> None:
         mask_generator, source = self.options.make_parts(shape, rank())
         self.mask_generator = place(mask_generator, self.device)
@@ -234,31 +246,11 @@ class Companions(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         """What a state dict holds beside the weights: steps, optimisers, random state, and how it was configured."""
-        state = {
-            "image_shape": self.image_shape,
-            "step_count": self.step_count,
-            "masks_given": self.masks_given,
-            "mean": self.pixel_space.mean,
-            "std": self.pixel_space.std,
-            "options": self.options.names(),
-        }
-        if self.image_shape is None:
-            return state
-        return state | {
-            "rank": rank(),
-            "generator": self.generator.get_state(),
-            "optimizers": [optimizer and optimizer.state_dict() for optimizer in self._optimizers()],
-        }
+        return extra_state(self)
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take steps, optimisers and random state from a state dict."""
-        self.step_count, self.masks_given = state["step_count"], state["masks_given"]
-        if state["image_shape"] is None:
-            return
-        resume_stream(self.generator, state["generator"], state.get("rank", 0))
-        for optimizer, saved in zip(self._optimizers(), state["optimizers"], strict=True):
-            if optimizer is not None:
-                optimizer.load_state_dict(saved)
+        take_extra_state(self, state)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Go on where another run was saved; builds what the first batch would have built.
@@ -287,13 +279,10 @@ class Companions(nn.Module):
         if moves:
             state, self.generator = self.generator.get_state(), torch.Generator(device)
             resume_stream(self.generator, state, rank())
-            for optimizer in filter(None, self._optimizers()):
+            for optimizer in filter(None, optimizers_of(self)):
                 optimizer.load_state_dict(optimizer.state_dict())  # which takes it to where its parameters are
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy has no optimiser and no batch; targets of a teacher may hold a graph, which cannot be copied."""
         return self.__dict__ | {"targets": None, "attached": False, "attachment": None}
-
-    def _optimizers(self) -> tuple[torch.optim.Optimizer | None, torch.optim.Optimizer | None]:
-        return self.mask_optimizer, self.background_optimizer

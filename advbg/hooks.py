@@ -4,8 +4,10 @@ import inspect
 import os
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
+from operator import itemgetter
 from typing import Any
 
 import pluggy
@@ -151,9 +153,17 @@ plugin_manager = PluginManager()
 
 
 def task_names() -> list[str]:
-    """The tasks that plugins know, in alphabetical order."""
+    """The tasks that plugins know, in alphabetical order.
+
+    Raises:
+        PluginError: where a plugin names them by a text instead of several.
+    """
     plugin_manager.load()
-    return sorted({name for names in plugin_manager.hook.advbg_tasks() for name in names})
+    answers = plugin_manager.hook.advbg_tasks()
+    for answer in answers:
+        if isinstance(answer, str):
+            raise PluginError(f"a plugin's `advbg_tasks` must return a sequence of names, got {answer!r}")
+    return sorted({name for names in answers for name in names})
 
 
 def left_out() -> str:
@@ -170,21 +180,21 @@ def factories(hook_name: str, taken: Sequence[str]) -> dict[str, Callable[..., A
         taken: names that are the library's own.
 
     Returns:
-        A factory for each name, in alphabetical order.
-
-    Raises:
-        PluginError: where a name is added twice, or is the library's own.
+        A factory for each name, in alphabetical order. Names that are the library's own, or added by two plugins, are
+        warned of and left out: they should not stop a training that asks for none of them.
     """
     plugin_manager.load()
     hook = getattr(plugin_manager.hook, hook_name)
-    found: dict[str, Callable[..., Any]] = {}
-    for added in hook():
-        for name, factory in added.items():
-            if name in found or name in taken:
-                plugins = ", ".join(impl.plugin_name for impl in hook.get_hookimpls())
-                raise PluginError(f"`{hook_name}` adds {name!r}, which is taken already; its plugins are: {plugins}")
-            found[name] = factory
-    return dict(sorted(found.items()))
+    added = [(name, factory) for names in hook() for name, factory in names.items()]
+    often = Counter([*taken, *(name for name, _ in added)])
+    for name in sorted(often):
+        if often[name] > 1:
+            plugins = ", ".join(impl.plugin_name for impl in hook.get_hookimpls())
+            whose = "which is advbg's own" if name in taken else "more than once"
+            warnings.warn(
+                f"`{hook_name}` adds {name!r}, {whose}: it is left out; the plugins are: {plugins}", stacklevel=2
+            )
+    return {name: factory for name, factory in sorted(added, key=itemgetter(0)) if often[name] == 1}
 
 
 __all__ = [

@@ -17,6 +17,8 @@ from advbg.task_hooks import task_distance
 # Light changes by factors of up to e to its power: more than seven leaves nothing to be seen.
 _STRONGEST_LIGHT = 2
 
+_NUMBERS = ("halo", "clean_share", "placement", "copies", "lighting", "clutter")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -46,6 +48,8 @@ class Options:
             raise TypeError(f"`hold_statistics` (={self.hold_statistics!r}) must be True or False")
         if not isinstance(self.seed, SupportsIndex) or isinstance(self.seed, bool):
             raise TypeError(f"`seed` (={self.seed!r}) must be a whole number")
+        if not -(2**63) <= int(self.seed) < 2**63:
+            raise ValueError(f"`seed` (={self.seed!r}) must be a number of 64 bits, as torch takes it")
         for name in ("clean_share", "halo", "copies", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
@@ -85,15 +89,7 @@ class Options:
 
         Returns:
             The mask generator and the background source, on the CPU. The global random streams stay as they were.
-
-        Raises:
-            ValueError: where torch's default dtype is not float32, which what they draw would have.
         """
-        if torch.get_default_dtype() != torch.float32:
-            raise ValueError(
-                f"torch's default dtype (={torch.get_default_dtype()}) must be torch.float32, in which masks and "
-                "backgrounds are made: leave it, and give model and images their dtype by `.to()`"
-            )
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
             # `torch.manual_seed` would seed the GPUs' streams as well.
             torch.default_generator.manual_seed(self.seed)
@@ -107,12 +103,8 @@ class Options:
             "mask_generator": _mask_generator_name(self.mask_generator),
             "background": background_name(self.background),
             "binarization": self.binarization,
-            "halo": self.halo,
-            "clean_share": self.clean_share,
-            "placement": self.placement,
-            "copies": self.copies,
-            "lighting": self.lighting,
-            "clutter": self.clutter,
+            # NumPy's numbers are none to `torch.load(weights_only=True)`.
+            **{name: float(getattr(self, name)) for name in _NUMBERS},
             "hold_statistics": self.hold_statistics,
         }
 

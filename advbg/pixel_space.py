@@ -132,7 +132,7 @@ def check_batch(images: Tensor, built_for: tuple[int, int, int] | None, device: 
 
     Raises:
         TypeError: where it is no tensor.
-        ValueError: where it is none, has other channels than the first batch, or lies elsewhere.
+        ValueError: where it is none or empty, has other channels than the first batch, or lies elsewhere.
     """
     if not isinstance(images, Tensor):
         raise TypeError(
@@ -143,6 +143,8 @@ def check_batch(images: Tensor, built_for: tuple[int, int, int] | None, device: 
             f"`images` must be a float tensor of shape (batch, channels, height, width), got {images.dtype} of shape "
             f"{tuple(images.shape)}"
         )
+    if not len(images):
+        raise ValueError(f"`images` of shape {tuple(images.shape)} are an empty batch")
     if built_for is not None and images.shape[1] != built_for[0]:
         raise ValueError(
             f"`images` of shape {tuple(images.shape)} have {images.shape[1]} channels, but the companions were built "

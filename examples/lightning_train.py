@@ -1,6 +1,7 @@
 """Train an image classifier with Lightning: `python examples/lightning_train.py FOLDER`."""
 
 import argparse
+import math
 from collections.abc import Sequence
 
 import lightning
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> lightning.Trainer:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--devices", type=int, default=1, help="GPUs, or processes on the CPU")
     parser.add_argument("--resume", help="checkpoint to go on from")
     parser.add_argument("--no-advbg", action="store_true", help="train without adversarial backgrounds")
     options = parser.parse_args(arguments)
@@ -65,10 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> lightning.Trainer:
 
     callbacks: list[lightning.Callback] = [lightning.pytorch.callbacks.ModelCheckpoint(options.output, save_last=True)]
     if not options.no_advbg:
-        schedule = Schedule.fractions(options.epochs * len(loader))
+        # Each device takes its share of the batches.
+        schedule = Schedule.fractions(options.epochs * math.ceil(len(loader) / options.devices))
         callbacks.append(AdversarialBackgroundCallback(schedule=schedule, mean=mean, std=std))
     trainer = lightning.Trainer(
-        max_epochs=options.epochs, callbacks=callbacks, default_root_dir=options.output, logger=False
+        devices=options.devices,
+        max_epochs=options.epochs,
+        callbacks=callbacks,
+        default_root_dir=options.output,
+        logger=False,
     )
     module = Classifier(options.model, len(dataset.classes), options.learning_rate)
     trainer.fit(module, loader, ckpt_path=options.resume)

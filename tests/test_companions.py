@@ -95,7 +95,8 @@ def test_the_mask_belongs_to_the_very_pixels_that_are_composited() -> None:
         kept = (recorded[-1][:, :1] > 0.5).expand(-1, 3, -1, -1)
         assert torch.equal(seen[-1][kept], augmented[kept])
         assert (seen[-1][~kept] != augmented[~kept]).all()
-    assert len(recorded) == len(seen) == 3
+    # Once more in the first batch, for one image, to see that they are masks.
+    assert (len(recorded), len(seen)) == (4, 3)
 
 
 @pytest.mark.parametrize("phase", ["mask", "adversarial"])
@@ -183,7 +184,7 @@ def test_large_images_are_composited_with_masks_made_small() -> None:
     wrapper.companions.attached = True
     images, _ = a_batch(size=(100, 130))
     made = wrapper(images)
-    assert recorded[0].shape == (8, 3, 49, 64)
+    assert recorded[-1].shape == (8, 3, 49, 64)
     # The block itself is kept, but for the soft edge; the corners are replaced.
     assert torch.equal(made[:, :, 30:70, 40:90], images[:, :, 30:70, 40:90])
     assert (made[:, :, :15, :15] != images[:, :, :15, :15]).all()
@@ -208,9 +209,10 @@ def test_the_seed_decides_the_mask_generators_first_weights() -> None:
     assert not torch.equal(first_weights(1), first_weights(2))
 
 
-def test_a_step_before_the_first_batch_only_counts() -> None:
+def test_a_step_before_the_first_batch_only_counts_and_is_warned_of() -> None:
     wrapper, optimizer = _attached(schedule=Schedule(1, 1))
-    optimizer.step()
+    with pytest.warns(UserWarning, match="no image has passed"):
+        optimizer.step()
     assert wrapper.phase == "mask"
     assert wrapper.companions.image_shape is None
 

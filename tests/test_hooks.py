@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from advbg import AdversarialBackground, Schedule, hookspecs, plugin_manager
 from advbg.backgrounds import Noise
+from advbg.companions import Companions
 from advbg.hooks import PluginError
+from advbg.masks import UNet
 from tests.models import a_batch, adversarial_wrapper, tiny_classifier, train
 from tests.plugins import attached, plugged, plugin_of
 
@@ -210,9 +212,37 @@ def test_hook_mask_generators_adds_mask_generators_by_name() -> None:
 
 
 @pytest.mark.parametrize(("hook", "name"), [("advbg_background_sources", "noise"), ("advbg_mask_generators", "unet")])
-def test_a_name_that_is_taken_is_refused(hook: str, name: str) -> None:
+def test_a_name_of_ours_stays_ours_and_its_plugin_is_warned_of(hook: str, name: str) -> None:
     plugin = plugin_of(**{hook: lambda: {name: None}})
-    with plugged(plugin, "greedy"), pytest.raises(PluginError, match=f"`{hook}` adds '{name}', .* greedy"):
+
+    def built() -> Companions:
+        companions = AdversarialBackground(tiny_classifier(), background="noise", mask_generator="unet").companions
+        companions.build(a_batch()[0])
+        return companions
+
+    with plugged(plugin, "greedy"), pytest.warns(UserWarning, match=f"`{hook}` adds '{name}', which is .* greedy"):
+        companions = built()
+    assert isinstance(companions.source, Noise)
+    assert isinstance(companions.mask_generator, UNet)
+
+
+def test_a_name_that_two_plugins_add_is_left_out_and_stops_nobody_else() -> None:
+    plugins = [plugin_of(advbg_background_sources=lambda: {"stripes": lambda shape, generator: Noise()}) for _ in "12"]
+    with plugged(plugins[0], "first"), plugged(plugins[1], "second"):
+        with pytest.warns(UserWarning, match=r"adds 'stripes', more than once: it is left out; .* (first|second)"):
+            AdversarialBackground(tiny_classifier())
+        with (
+            pytest.warns(UserWarning, match="left out"),
+            pytest.raises(ValueError, match=r"`background` \(='stripes'\) must be one of"),
+        ):
+            AdversarialBackground(tiny_classifier(), background="stripes")
+
+
+def test_tasks_that_are_named_by_a_text_are_refused() -> None:
+    with (
+        plugged(plugin_of(advbg_tasks=lambda: "pose")),
+        pytest.raises(PluginError, match="sequence of names, got 'pose'"),
+    ):
         AdversarialBackground(tiny_classifier())
 
 

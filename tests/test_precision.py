@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from advbg import AdversarialBackground, Schedule
 from advbg.masks import PaperObjective
@@ -24,17 +25,44 @@ def test_casting_the_model_leaves_the_companions_bit_for_bit(dtype: torch.dtype)
     wrapper(a_batch()[0].to(dtype)).sum().backward()
 
 
-def test_another_default_dtype_than_torchs_own_is_refused_by_name() -> None:
-    wrapper = AdversarialBackground(tiny_classifier())
-    wrapper.companions.attached = True
-    images = a_batch()[0]
-    torch.set_default_dtype(torch.float64)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_another_default_dtype_changes_what_the_model_does_and_nothing_of_the_companions(dtype: torch.dtype) -> None:
+    """Lightning's `bf16-true` sets it for the while of a step."""
+
+    class Asking(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.seen = tiny_classifier(), []
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen.append(torch.zeros(1).dtype)
+            return self.model(images)
+
+    batches = [a_batch(seed=step) for step in range(5)]
+    models = Asking(), Asking()
+
+    def run(model: Asking) -> list[Tensor]:
+        composites = []
+        options = {"placement": 0.5, "lighting": 0.5, "copies": 0.3, "clutter": 0.3, "background": "adversarial"}
+        wrapper = AdversarialBackground(model, schedule=Schedule(1, 2), **options)
+        optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+        wrapper.attach(optimizer)
+        model.model.register_forward_pre_hook(lambda _, inputs: composites.append(inputs[0]))
+        for images, targets in batches:
+            F.cross_entropy(wrapper(images), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return composites
+
+    expected = run(models[0])
+    torch.set_default_dtype(dtype)
     try:
-        with pytest.raises(ValueError, match=r"torch's default dtype \(=torch.float64\) must be torch.float32"):
-            wrapper(images)
+        composites = run(models[1])
+        assert torch.get_default_dtype() == dtype
     finally:
         torch.set_default_dtype(torch.float32)
-    wrapper(images)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(composites, expected, strict=True))
+    assert set(models[1].seen) == {dtype}
 
 
 def test_parts_are_made_where_the_model_lies_whatever_the_default_device() -> None:

@@ -14,7 +14,7 @@ from advbg.backgrounds.paper import PaperGenerator
 from advbg.backgrounds.photographs import Photographs
 from advbg.backgrounds.plain import Black, Noise
 from advbg.backgrounds.population import GeneratorPopulation
-from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, sample_for
+from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, check_range, sample_for
 from advbg.backgrounds.scenes import Scenes
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "TrainableSource",
     "background_name",
     "check_background",
+    "check_range",
     "make_source",
     "parse_background",
     "sample_for",

@@ -10,7 +10,7 @@ from advbg.backgrounds.paper import PaperGenerator
 from advbg.backgrounds.photographs import Photographs
 from advbg.backgrounds.plain import Black, Noise
 from advbg.backgrounds.population import GeneratorPopulation
-from advbg.backgrounds.protocol import BackgroundSource
+from advbg.backgrounds.protocol import BackgroundSource, TrainableSource
 from advbg.backgrounds.scenes import Scenes
 from advbg.hooks import factories, left_out
 
@@ -45,6 +45,11 @@ def check_background(background: object) -> None:
                 raise TypeError(f"`background` must mix pairs of a source and its weight, got {pair!r}")
             check_background(pair[0])
         check_weights([weight for _, weight in background])
+        own = [id(source) for source, _ in background if isinstance(source, TrainableSource)]
+        if len(set(own)) < len(own):
+            raise ValueError(
+                "`background` mixes a source that learns with itself: give it once, with the sum of weights"
+            )
     # A class has the method as well, but nothing to call it on.
     elif isinstance(background, type) or not isinstance(background, BackgroundSource):
         raise TypeError(f"`background` (={background!r}) must have a method `sample(count, shape, generator)`")

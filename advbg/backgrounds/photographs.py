@@ -109,7 +109,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width"]:
-    """Read an image upright.
+    """Read an image upright; transparent pixels become white.
 
     Args:
         path: the file.
@@ -121,7 +121,7 @@ def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width
     Raises:
         ValueError: where the file cannot be read as an image; it is named.
     """
-    image = open_upright(path).convert("L" if channels == 1 else "RGB")
+    image = on_white(open_upright(path)).convert("L" if channels == 1 else "RGB")
     pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
     return pixels[[channel % len(pixels) for channel in range(channels)]]
 
@@ -138,12 +138,22 @@ def open_upright(path: Path) -> Image.Image:
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
+            if image.mode == "F":
+                raise ValueError("it holds floating numbers of no known range")
             if image.mode.startswith("I"):  # of which `convert` would cut off the bright values
                 image = _to_8_bits(np.asarray(image))
             # About the transparency of palettes `convert` would warn.
             return image.convert("RGBA") if image.mode in ("P", "PA") else image
     except Exception as error:  # damaged files raise anything in Pillow's readers
         raise ValueError(f"{path} cannot be read as an image: {error}") from error
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """Show white where an image is transparent; its hidden colours there are anything."""
+    if not image.has_transparency_data:
+        return image
+    colors = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colors).convert("RGB")
 
 
 def _to_8_bits(grey: np.ndarray) -> Image.Image:

@@ -161,8 +161,7 @@ class GeneratorPopulation(TrainableSource):
         _, height, width = shape
         shrink = max(1.0, max(height, width) / _LARGEST_SIDE)
         rows, columns = math.ceil(height / shrink), math.ceil(width / shrink)
-        # Another member begins in every step, so that batches smaller than the population reach all of them.
-        order = [(place + self.age) % len(self.members) for place in range(len(self.members))]
+        order = self._order(count)
         shares = [len(range(place, count, len(order))) for place in range(len(order))]
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.age % self.climb_every == 0):
             made = [
@@ -173,6 +172,19 @@ class GeneratorPopulation(TrainableSource):
         # Shuffled, so that images beside each other, as in class-sorted batches, do not share a kind of background.
         backgrounds = torch.cat(made)[torch.randperm(count, generator=generator, device=generator.device)]
         return backgrounds if shrink == 1 else fill(backgrounds, (height, width), generator)
+
+    def _order(self, count: int) -> list[int]:
+        """Who makes the first background, the second and so on; another one in every step, so that all have their turn.
+
+        Where there are fewer backgrounds than members, those that climb begin in the steps in which they do.
+        """
+        size, climbs_so_far = len(self.members), self.age // self.climb_every
+        if count >= size or not self.climbing:
+            return _rotated(range(size), self.age)
+        if self.age % self.climb_every == 0:
+            others = size - self.climbing
+            return _rotated(range(others, size), climbs_so_far) + _rotated(range(others), climbs_so_far)
+        return _rotated(range(size), self.age - climbs_so_far - 1)
 
     def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
         """Draw the members anew that do not climb, and those whose time has come."""
@@ -185,6 +197,10 @@ class GeneratorPopulation(TrainableSource):
                 member.be_born(generator)  # pyright: ignore[reportCallIssue]
                 born.extend(member.parameters())
         return born
+
+
+def _rotated(members: range, by: int) -> list[int]:
+    return [members[(place + by) % len(members)] for place in range(len(members))]
 
 
 def _sweep(profiles: Tensor, height: int, width: int, generator: torch.Generator) -> Tensor:

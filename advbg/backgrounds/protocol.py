@@ -7,6 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+# Interpolation and mixtures of colours leave pixels a little outside.
+_ROUNDING = 1e-3
+
 
 @runtime_checkable
 class BackgroundSource(Protocol):
@@ -43,7 +46,7 @@ def sample_for(
         generator: where all randomness comes from.
 
     Raises:
-        ValueError: where the source makes another shape.
+        ValueError: where the source makes another shape, or no floats.
     """
     count, channels, height, width = images.shape
     with torch.autocast(images.device.type, enabled=False):
@@ -53,7 +56,35 @@ def sample_for(
             f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)} for `images` of "
             f"shape {tuple(images.shape)}"
         )
+    _check_floats(backgrounds, source)
     return backgrounds
+
+
+def check_range(backgrounds: Tensor, source: BackgroundSource) -> None:
+    """Check that what a source made are pixels; it waits for the GPU.
+
+    Args:
+        backgrounds: that it made, of any shape.
+        source: for the message.
+
+    Raises:
+        ValueError: where they are no floats, or lie outside of [0, 1], but for rounding, or are no numbers.
+    """
+    _check_floats(backgrounds, source)
+    if not backgrounds.numel():
+        return
+    low, high = (value.item() for value in torch.aminmax(backgrounds.detach()))
+    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        raise ValueError(
+            f"{type(source).__name__}.sample made backgrounds that range over [{low:.3g}, {high:.3g}], expected [0, 1]"
+        )
+
+
+def _check_floats(backgrounds: Tensor, source: BackgroundSource) -> None:
+    if not backgrounds.is_floating_point():
+        raise ValueError(
+            f"{type(source).__name__}.sample made backgrounds of {backgrounds.dtype}, expected floats in [0, 1]"
+        )
 
 
 class TrainableSource(nn.Module):

@@ -105,6 +105,8 @@ def bench(
         settings = CostSettings(model, image_size, batch_size, device, repeats, bfloat16, channels_last)
         if output is not None and not output.resolve().parent.is_dir():
             raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
+        if output is not None and output.is_dir():
+            raise IsADirectoryError(f"`output` (={str(output)!r}) is a folder: name a file in it")
     with console.status("") as status, flushing_denormals():
         results = measure_cost(settings, status.update)
     table = Table(

@@ -54,11 +54,14 @@ class CostSettings:
 
     def __post_init__(self) -> None:
         check_model(self.model)
-        for name in ("image_size", "batch_size", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"`{name}` (={getattr(self, name)}) must be 1 or more")
-        if torch.device(self.device).type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"`device` (={self.device!r}) is not there: torch sees no GPU")
+        # Some models' BatchNorm sees one value for each channel, of which there is no spread.
+        for name, least in (("image_size", 1), ("batch_size", 2), ("repeats", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"`{name}` (={getattr(self, name)}) must be {least} or more")
+        try:
+            torch.ones(1, device=self.device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"`device` (={self.device!r}) cannot be computed on: {error}") from error
         check_size(create_model(self.model, CLASSES, seed=0, image_size=self.image_size), self.model, self.image_size)
 
 

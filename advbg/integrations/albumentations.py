@@ -61,6 +61,12 @@ class ReplaceBackground(ImageOnlyTransform):
         others = {"images", "volume", "volumes"} & kwargs.keys()
         if others:
             raise ValueError(f"ReplaceBackground takes an `image` with its `mask`, got {', '.join(sorted(others))}")
+        more = [name for name, kind in self._additional_targets.items() if kind in ("image", "mask")]
+        if more:
+            raise ValueError(
+                f"ReplaceBackground takes one `image` with its `mask`, but `additional_targets` adds "
+                f"{', '.join(more)}: which mask is whose is not said; compose them apart"
+            )
         mask = kwargs.get("mask")
         if mask is None:
             raise ValueError("ReplaceBackground needs the foreground of the image: pass `mask=` beside `image=`")

@@ -166,5 +166,11 @@ def _steps(args: argparse.Namespace, phase: str, updates_per_epoch: int, default
         if value is not None and not value >= 0:
             raise ValueError(f"`--advbg-{phase}-{unit}` (={value!r}) must be 0 or more")
     if steps is not None:
+        if epochs is not None:
+            # argparse refuses both on the command line, but does not see what a configuration file sets.
+            raise ValueError(
+                f"`--advbg-{phase}-epochs` (={epochs!r}) and `--advbg-{phase}-steps` (={steps!r}) are two answers to "
+                "one question: take one out of the configuration file or the command line"
+            )
         return steps
     return default if epochs is None else round(epochs * updates_per_epoch)

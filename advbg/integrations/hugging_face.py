@@ -9,6 +9,7 @@ from torch import nn
 
 import advbg
 from advbg.files import save_state
+from advbg.task_hooks import changes_targets
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -55,13 +56,19 @@ class AdversarialBackgroundCallback(TrainerCallback):
         Raises:
             FileNotFoundError: where the checkpoint that is resumed from has no state of the companions.
             TypeError: where an option of `advbg.attach` is unknown or of a wrong type.
-            ValueError: where an option is out of range, the checkpoint is another run's, or the Trainer uses
-                `nn.DataParallel` or DeepSpeed.
+            ValueError: where an option is out of range, the task has targets that change with the background, the
+                checkpoint is another run's, or the Trainer uses `nn.DataParallel` or DeepSpeed.
         """
         if args.n_gpu > 1:
             raise ValueError(
                 f"{args.n_gpu} GPUs in one process make the Trainer use nn.DataParallel, whose replicas know no hooks: "
                 "start it with torchrun, or show it one GPU in CUDA_VISIBLE_DEVICES"
+            )
+        task = self.options.get("task")
+        if task is not None and changes_targets(task):
+            raise ValueError(
+                f"`task` (={task!r}) changes targets with the background, which the Trainer's model takes unchanged: "
+                "subclass the Trainer and attach in its `compute_loss`, or train in a loop of your own"
             )
         if args.deepspeed is not None:
             raise ValueError("`deepspeed` steps an optimizer of its own, without hooks: train without it")

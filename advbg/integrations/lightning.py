@@ -46,7 +46,9 @@ class AdversarialBackgroundCallback(Callback):
     @property
     def state_key(self) -> str:
         """Names the model as well, so that each of several callbacks finds its own state."""
-        return self._generate_state_key(model=self.model if isinstance(self.model, str) else self.model.__qualname__)
+        model = self.model
+        name = model if isinstance(model, str) else getattr(model, "__qualname__", type(model).__qualname__)
+        return self._generate_state_key(model=name)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach the companions; where a run is resumed, give them back their state.

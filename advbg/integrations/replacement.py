@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Real, UInt8
 from torch import Tensor
 
-from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs
+from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs, check_range
 from advbg.backgrounds.fixed import FixedImage
 from advbg.backgrounds.patterns import PATTERNS, Patterns
 from advbg.compositing import composite
@@ -70,13 +70,14 @@ def as_foreground(
         ValueError: where shape, dtype or values are others.
     """
     if not mask.is_floating_point() and mask.dtype != torch.bool:
-        values = mask.unique().tolist()
+        labels = mask.long()  # since few operations know 16 bits without a sign
+        values = labels.unique().tolist()
         if set(values) - {0, 1} and set(values) - {0, 255}:
             raise ValueError(
                 f"`mask` of {mask.dtype} has the values {values[:5]}, expected 0 and 1, or 0 and 255: pass "
                 "`mask == label` to take one label for the object, or `mask / 255` as float for soft edges"
             )
-        mask = mask > 0
+        mask = labels > 0
     return check_mask(mask, images)
 
 
@@ -93,6 +94,8 @@ def check_pixels(images: Tensor) -> None:
         return
     if not images.is_floating_point():
         raise ValueError(f"`image` has dtype {images.dtype}, expected uint8 or a float in [0, 1]")
+    if not images.numel():
+        return
     low, high = (value.item() for value in torch.aminmax(images))
     if not -0.05 <= low <= high <= 1.05:
         raise ValueError(
@@ -116,6 +119,7 @@ def draw_backgrounds(
             f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)}, expected "
             f"{(count, *shape)}"
         )
+    check_range(backgrounds, source)
     return backgrounds.detach()  # a view of a parameter asks for a gradient even here
 
 

@@ -128,6 +128,11 @@ class AdversarialBackgroundTask(ClassificationTask):
         self.companions._apply(fn)
         return super()._apply(fn, *args, **kwargs)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy waits for an optimiser of its own."""
+        super().__setstate__(state)
+        self._attach_to_whatever_steps_the_model()
+
     def _attach_to_whatever_steps_the_model(self) -> None:
         """Wait for the first optimiser step of the model's parameters, since timm tells a task of no optimiser."""
         reference = weakref.ref(self)

@@ -24,7 +24,8 @@ def binarize(
     Args:
         mask: foreground in [0, 1].
         method: `otsu` (a flat mask, which has no two groups of values, is compared with 0.5), `0.5`, `quantile` (the
-            `1 - area` quantile of each mask) or `none` (the mask as it is).
+            `1 - area` quantile of each mask, where more of it may have its lowest value, and is none of it) or `none`
+            (the mask as it is).
         area: share of the pixels that `quantile` keeps, in (0, 1).
 
     Returns:
@@ -43,8 +44,11 @@ def binarize(
     if method == "0.5":
         return (values >= 0.5).to(mask.dtype)
     if method == "quantile":
-        threshold = torch.quantile(values.flatten(1), 1 - area, dim=1)
-        return (values >= threshold[:, None, None, None]).to(mask.dtype)
+        threshold = torch.quantile(values.flatten(1), 1 - area, dim=1)[:, None, None, None]
+        # Where most of a mask has its lowest value, that is no foreground; a flat mask has no other.
+        low, high = torch.aminmax(values.flatten(1), dim=1)
+        at_the_bottom = ((threshold.flatten() == low) & (low < high))[:, None, None, None]
+        return torch.where(at_the_bottom, values > threshold, values >= threshold).to(mask.dtype)
     _, threshold = kornia.filters.otsu_threshold(values)
     spread = torch.amax(values, dim=(1, 2, 3)) - torch.amin(values, dim=(1, 2, 3))
     threshold = torch.where(spread > _FLAT, threshold, 0.5)

@@ -47,7 +47,7 @@ def make_masks(
         Masks in [0, 1] of shape (batch, 1, rows, columns).
 
     Raises:
-        ValueError: where the mask generator returns another shape.
+        ValueError: where the mask generator returns another shape, or whole numbers.
     """
     # Shrunk first, so that less has to be turned into pixels.
     pixels = pixel_space.to_pixels(reduce_to_mask_size(images.float()))
@@ -58,7 +58,12 @@ def make_masks(
             f"the mask generator {type(mask_generator).__name__} returned shape {tuple(mask.shape)} for pixels of "
             f"shape {tuple(pixels.shape)}, expected {expected}"
         )
-    return mask
+    if mask.dtype != torch.bool and not mask.is_floating_point():
+        raise ValueError(
+            f"the mask generator {type(mask_generator).__name__} returned {mask.dtype}, expected bool or a float in "
+            "[0, 1]"
+        )
+    return mask.float() if mask.dtype == torch.bool else mask
 
 
 def learn_masks(

@@ -45,10 +45,11 @@ def read_run(folder: Path) -> FinishedRun:
             f"`run` (={str(folder)!r}) has no results.json: it is no finished run of `advbg train`, which goes on with "
             "--resume"
         )
-    results, history = _read(folder / "results.json"), _read(folder / "history.json")
+    results = _read(folder / "results.json")
     missing = [name for name in ("sets", "classes", "method", "model", "phase_seconds") if name not in results]
     if missing:
         raise ValueError(f"{folder / 'results.json'} is not from `advbg train`: it has no {', '.join(missing)}")
+    history = _read(folder / "history.json")
     figures = sorted((folder / "figures").glob("composites-epoch-*.png"), key=lambda file: int(file.stem[17:]))
     return FinishedRun(folder, results, history, tuple(figures))
 

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from advbg.hooks import hookimpl
 from advbg.masks.objectives import output_tensors
@@ -25,15 +26,16 @@ class Regression:
     @hookimpl
     def advbg_foreground(self, task: str, images: Float[Tensor, "batch channel height width"], targets: Any) -> None:
         """Find no foreground, but refuse targets that depend on the background."""
-        if task != "regression" or not isinstance(targets, Tensor):
+        if task != "regression":
             return
-        # A square of two dimensions may also be as many numbers for as many images.
-        if targets.ndim > 2 and targets.shape[-2:] == images.shape[-2:]:
-            raise ValueError(
-                f"`targets` of shape {tuple(targets.shape)} are as large as `images` of shape {tuple(images.shape)}: "
-                "such a map changes with the background, and nobody knows how; write a plugin whose `advbg_targets` "
-                "says it, under a task of its own"
-            )
+        for part in tree_leaves(targets):
+            # A square of two dimensions may also be as many numbers for as many images.
+            if isinstance(part, Tensor) and part.ndim > 2 and part.shape[-2:] == images.shape[-2:]:
+                raise ValueError(
+                    f"`targets` of shape {tuple(part.shape)} are as large as `images` of shape {tuple(images.shape)}: "
+                    "such a map changes with the background, and nobody knows how; write a plugin whose "
+                    "`advbg_targets` says it, under a task of its own"
+                )
 
     @hookimpl
     def advbg_distance(

@@ -64,6 +64,10 @@ class Segmentation:
         if task != self.task:
             return None
         labels = targets[:, None] if targets.ndim == 3 else targets
+        if not torch.iinfo(labels.dtype).min <= self.background[0] <= torch.iinfo(labels.dtype).max:
+            raise ValueError(
+                f"`targets` of {labels.dtype} cannot hold the label {self.background[0]} of the background"
+            )
         replaced = ((foreground < 0.5) & composited[:, None, None, None]).to(labels.device)
         replaced &= ~_is_any(labels, self.ignore)
         return torch.where(replaced, self.background[0], labels).reshape(targets.shape)

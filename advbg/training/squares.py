@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from advbg.backgrounds.photographs import open_upright
+from advbg.backgrounds.photographs import on_white, open_upright
 
 FITS = ("pad", "crop")
 
@@ -36,7 +36,7 @@ def read_square(file: Path, size: int, fit: str) -> UInt8[Tensor, "3 size size"]
     Raises:
         ValueError: where the file cannot be read as an image; it is named.
     """
-    image = _as_colors(open_upright(file), file)
+    image = on_white(open_upright(file)).convert("RGB")
     width, height = image.size
     if fit == "crop":
         side = min(width, height)
@@ -49,16 +49,6 @@ def read_square(file: Path, size: int, fit: str) -> UInt8[Tensor, "3 size size"]
         shrunk = image.resize(inner, Image.Resampling.BICUBIC)
         square.paste(shrunk, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous()
-
-
-def _as_colors(image: Image.Image, file: Path) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError(f"{file} cannot be read as an image: it holds floating numbers of no known range")
-    if image.has_transparency_data:
-        colors = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, colors).convert("RGB")
-    return image.convert("RGB")
 
 
 def _border_color(image: Image.Image) -> tuple[int, int, int]:

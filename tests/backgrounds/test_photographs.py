@@ -41,7 +41,7 @@ def test_a_crop_is_a_part_of_its_photograph_in_proportion(tmp_path: Path) -> Non
     ("mode", "color", "expected"),
     [
         ("L", 51, [0.2, 0.2, 0.2]),
-        ("RGBA", (255, 0, 0, 128), [1, 0, 0]),
+        ("RGBA", (255, 0, 0, 128), [1, 0.498, 0.498]),
         ("P", 0, [0, 0, 0]),
         ("CMYK", (0, 255, 255, 0), [1, 0, 0]),
     ],
@@ -94,7 +94,8 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -
     image = Image.new("P", (4, 4), 1)
     image.putpalette([0, 0, 0, 0, 255, 0])
     image.save(tmp_path / "palette.png", transparency=bytes([255, 128]))
-    torch.testing.assert_close(read_image(tmp_path / "palette.png", 3)[:, 0, 0], torch.tensor([0.0, 1.0, 0.0]))
+    expected = torch.tensor([127, 255, 127]) / 255
+    torch.testing.assert_close(read_image(tmp_path / "palette.png", 3)[:, 0, 0], expected)
 
 
 def test_an_image_that_claims_to_be_enormous_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,3 +122,15 @@ def test_what_is_left_out_is_not_shown_and_something_must_be_left(tmp_path: Path
     assert set(crops.mean(dim=(2, 3)).argmax(dim=1).tolist()) == {0}
     with pytest.raises(ValueError, match=r"no photograph of 1 is left, such as .*red\.png"):
         photographs.leave_out([red])
+
+
+def test_what_is_transparent_is_white_whatever_colour_hides_there(tmp_path: Path) -> None:
+    path = _save(tmp_path / "cut-out.png", "RGBA", (255, 0, 0, 0))
+    for channels in (1, 3):
+        assert read_image(path, channels).eq(1).all()
+
+
+def test_floating_numbers_of_no_known_range_are_refused_by_name(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).random((5, 5)).astype(np.float32)).save(tmp_path / "heights.tif")
+    with pytest.raises(ValueError, match=r"heights\.tif cannot be read as an image: it holds floating numbers"):
+        read_image(tmp_path / "heights.tif", 3)

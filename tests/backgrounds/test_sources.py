@@ -210,3 +210,26 @@ def test_a_source_of_ones_own_takes_part_in_the_max_step() -> None:
 def test_a_trainable_source_without_sample_says_so() -> None:
     with pytest.raises(NotImplementedError, match="must define `sample`"):
         TrainableSource().sample(1, (1, 2, 2), _seeded())
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_however_few_backgrounds_there_are_all_members_are_shown_and_all_climbers_climb(count: int) -> None:
+    population = GeneratorPopulation(1, _seeded(), lifetime=1000)
+    shown = [0] * len(population.members)
+    climbed = [0] * len(population.members)
+    for index, member in enumerate(population.members):
+        member.register_forward_hook(lambda *_, index=index: shown.__setitem__(index, shown[index] + 1))
+    for step in range(64):
+        generator = _seeded(step)
+        backgrounds = population.sample(count, (1, 16, 16), generator)
+        assert len(backgrounds) == count
+        if backgrounds.requires_grad:
+            backgrounds.sum().backward()
+            for index, member in enumerate(population.members):
+                gradients = [parameter.grad for parameter in member.parameters() if parameter.grad is not None]
+                climbed[index] += any(bool(gradient.any()) for gradient in gradients)
+        population.zero_grad()
+        population.advance(generator)
+    # Of two climbers one at a time, in turns, where there is one background, and both where there are more.
+    assert climbed == [0] * 6 + ([8, 8] if count == 1 else [16, 16])
+    assert min(shown) >= 64 * count // 16

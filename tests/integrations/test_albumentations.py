@@ -187,3 +187,19 @@ def test_the_global_random_streams_are_left_alone():
     ReplaceBackground("noise", p=0.5)(**a_sample())
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
     assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+@pytest.mark.parametrize("more", [{"image2": "image"}, {"image2": "image", "mask2": "mask"}])
+def test_more_images_are_refused_since_nobody_says_which_mask_is_theirs(more):
+    pipeline = A.Compose([ReplaceBackground("noise", p=1.0)], additional_targets=more)
+    sample = a_sample()
+    others = {name: sample[kind] for name, kind in more.items()}
+    with pytest.raises(ValueError, match="`additional_targets` adds image2"):
+        pipeline(**sample, **others)
+
+
+def test_a_mask_of_16_bits_is_one():
+    sample = a_sample()
+    pipeline = A.Compose([ReplaceBackground("noise", p=1.0)], seed=0)
+    wide = {"mask": sample["mask"].astype(np.uint16)}
+    assert (pipeline(**sample)["image"] == A.Compose([pipeline[0]], seed=0)(**sample | wide)["image"]).all()

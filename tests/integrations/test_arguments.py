@@ -115,3 +115,12 @@ def test_the_help_can_be_printed() -> None:
     parser = argparse.ArgumentParser()
     add_advbg_arguments(parser)
     assert "(default: 30% of the training)" in " ".join(parser.format_help().split())
+
+
+def test_a_phase_whose_length_a_configuration_and_the_command_line_say_is_refused() -> None:
+    parser = argparse.ArgumentParser()
+    add_advbg_arguments(parser)
+    parser.set_defaults(advbg_mask_steps=5)  # as timm's `--config` does
+    args = parser.parse_args(["--advbg", "--advbg-mask-epochs", "3"])
+    with pytest.raises(ValueError, match=r"`--advbg-mask-epochs` \(=3\.0\) and `--advbg-mask-steps` \(=5\) are two"):
+        advbg_options(args, _DATA_CONFIG, epochs=10, updates_per_epoch=20)

@@ -261,6 +261,7 @@ def test_evaluation_sees_the_images_themselves(tmp_path: Path) -> None:
     [
         ({"clean_share": 2.0}, ValueError, r"`clean_share` \(=2.0\)"),
         ({"colour": 1}, TypeError, "colour"),
+        ({"task": "segmentation"}, ValueError, r"`task` \(='segmentation'\) changes targets"),
     ],
 )
 def test_what_cannot_be_is_refused_before_training(

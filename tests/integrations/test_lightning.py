@@ -1,5 +1,6 @@
 """The companions in Lightning's hands."""
 
+import operator
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,6 +20,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.tuner import Tuner
 
+from advbg.integrations.lightning import AdversarialBackgroundCallback
 from tests.integrations.lightning_runs import (
     MARKS,
     SCHEDULE,
@@ -45,6 +47,25 @@ def test_the_example_trains_in_all_phases_and_saves_a_plain_model(
     assert trainer.callback_metrics["advbg/phase"] == 2
     state = torch.load(tmp_path / "output" / "model.pt", weights_only=True)
     trainer.lightning_module.model.load_state_dict(state)
+
+
+def test_the_example_knows_that_several_devices_share_the_batches(
+    run_example: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted = []
+    monkeypatch.setattr("lightning.Trainer.fit", lambda trainer, *_, **__: fitted.append(trainer))
+    monkeypatch.setattr(torch, "save", lambda *_: None)
+    run_example("lightning_train", "--model", "resnet10t", "--devices", "2")
+    callback = next(callback for callback in fitted[0].callbacks if isinstance(callback, AdversarialBackgroundCallback))
+    assert fitted[0].world_size == 2
+    assert callback.options["schedule"] == Schedule.fractions(4 * 1)
+
+
+def test_anything_callable_may_find_the_model(tmp_path: Path) -> None:
+    callback = a_callback(model=operator.attrgetter("model"))
+    fit(tmp_path, callback, 5)
+    assert "attrgetter" in callback.state_key
+    assert callback.attachment.phase == "adversarial"
 
 
 def test_the_example_trains_without_us(run_example: Callable[..., Any]) -> None:
@@ -144,9 +165,10 @@ def test_the_companions_step_with_the_optimizer_not_with_the_batches(tmp_path: P
     assert callback.attachment.phase == "adversarial"
 
 
-def test_a_run_in_bfloat16_goes_through_all_phases(tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_a_run_in_bfloat16_goes_through_all_phases(precision: str, tmp_path: Path) -> None:
     callback = a_callback()
-    _, module = fit(tmp_path, callback, 6, precision="bf16-mixed")
+    _, module = fit(tmp_path, callback, 6, precision=precision)
     assert callback.attachment.phase == "adversarial"
     assert torch.tensor(module.losses).isfinite().all()
 

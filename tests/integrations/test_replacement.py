@@ -9,7 +9,7 @@ from PIL import Image
 
 from advbg.backgrounds import Black, Noise, Photographs
 from advbg.backgrounds.patterns import PATTERNS
-from advbg.integrations.replacement import as_source, draw_backgrounds
+from advbg.integrations.replacement import as_source, check_pixels, draw_backgrounds
 
 
 def test_names_folders_and_sources_are_found(tmp_path: Path) -> None:
@@ -81,3 +81,25 @@ def test_nothing_learns_through_a_pipeline() -> None:
             return self.level.expand(count, *shape)
 
     assert not draw_backgrounds(Learning(), 1, (3, 4, 4), seed=0).requires_grad
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        (255.0, torch.float32, r"range over \[255, 255\], expected \[0, 1\]"),
+        (float("nan"), torch.float32, r"range over \[nan, nan\]"),
+        (200, torch.uint8, r"made backgrounds of torch\.uint8"),
+    ],
+)
+def test_a_source_that_makes_no_pixels_is_refused(value: float, dtype: torch.dtype, message: str) -> None:
+    class Source:
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
+            return torch.full((count, *shape), value, dtype=dtype)
+
+    with pytest.raises(ValueError, match=message):
+        draw_backgrounds(Source(), 2, (3, 4, 4), seed=0)
+
+
+def test_of_no_images_nothing_is_asked() -> None:
+    check_pixels(torch.zeros(0, 3, 4, 4))
+    assert draw_backgrounds(Noise(), 0, (3, 4, 4), seed=0).shape == (0, 3, 4, 4)

@@ -62,3 +62,14 @@ def test_a_hard_mask_has_zeros_and_ones_of_the_same_dtype(dtype: torch.dtype, me
 def test_an_area_that_is_no_share_is_refused(area: float) -> None:
     with pytest.raises(ValueError, match=rf"`area` \(={area}\)"):
         binarize(torch.rand(1, 1, 4, 4), "quantile", area=area)
+
+
+@pytest.mark.parametrize("share", [1 / 16, 0.25, 0.5])
+def test_most_of_a_mask_that_has_its_lowest_value_is_no_foreground_by_quantile(share: float) -> None:
+    mask = torch.zeros(1, 1, 32, 32)
+    mask.flatten()[: int(share * 1024)] = 0.9
+    assert torch.equal(binarize(mask, "quantile"), (mask > 0).float())
+
+
+def test_a_flat_mask_is_all_foreground_by_quantile() -> None:
+    assert binarize(torch.full((2, 1, 8, 8), 0.3), "quantile").all()

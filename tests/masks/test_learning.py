@@ -1,5 +1,8 @@
 """Mask generators of one's own."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -66,3 +69,34 @@ def test_masks_that_were_learned_before_need_no_mask_phase() -> None:
     second.companions.load_state_dict(first.companions.state_dict())
     train(second, optimizer, 1)
     assert second.phase == "classifier"
+
+
+def _train_with(mask_generator: Callable[[Tensor], Tensor], **options: Any) -> Tensor:
+    """The images that a model sees in the first step."""
+    seen = []
+    wrapper = AdversarialBackground(
+        nn.Identity(), mask_generator=mask_generator, schedule=Schedule(0, 0), clean_share=0.0, halo=0.0, **options
+    )
+    wrapper.companions.attached = True
+    wrapper.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    wrapper(a_batch()[0])
+    return seen[0]
+
+
+@pytest.mark.parametrize("value", [-6.0, 1.5, 255.0, float("nan")])
+def test_a_mask_generator_of_ones_own_that_makes_no_masks_is_refused_with_the_first_batch(value: float) -> None:
+    with pytest.raises(ValueError, match=r"generator function made values over .*, expected masks in \[0, 1\]"):
+        _train_with(lambda pixels: torch.full_like(pixels[:, :1], value))
+
+
+def test_a_mask_generator_of_ones_own_may_make_bool_but_no_whole_numbers() -> None:
+    images, _ = a_batch()
+    bright = _train_with(lambda pixels: (pixels > 0).any(1, keepdim=True), background="black")
+    assert torch.equal(bright, images)
+    with pytest.raises(ValueError, match=r"returned torch\.int64, expected bool or a float in \[0, 1\]"):
+        _train_with(lambda pixels: (pixels[:, :1] > 0).long())
+
+
+def test_an_image_in_whose_soft_mask_nothing_can_be_seen_stays_as_it_is() -> None:
+    seen = _train_with(lambda pixels: torch.full_like(pixels[:, :1], 1e-6), binarization="none", background="noise")
+    assert torch.equal(seen, a_batch()[0])

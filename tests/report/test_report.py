@@ -200,12 +200,18 @@ def test_thumbnails_are_small_upright_and_on_white(tmp_path: Path) -> None:
     assert thumbnail(tmp_path / "broken.png") is None
 
 
+def _turn_into_a_run_of_reproduce(run: Path) -> None:
+    (run / "results.json").write_text("{}")
+    (run / "history.json").unlink()
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda run: (run / "results.json").unlink(), "has no results.json: it is no finished run"),
         (lambda run: (run / "results.json").write_text("{"), "results.json is damaged"),
         (lambda run: (run / "results.json").write_text("{}"), "is not from `advbg train`: it has no sets"),
+        (_turn_into_a_run_of_reproduce, "is not from `advbg train`: it has no sets"),
         (lambda run: (run / "history.json").unlink(), "history.json is damaged"),
     ],
 )

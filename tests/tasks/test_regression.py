@@ -99,4 +99,6 @@ def test_a_map_as_large_as_the_images_is_refused_with_the_first_batch(shape: tup
         ValueError, match=r"plugin 'regression' .* are as large as `images` .* changes with the background"
     ):
         wrapper(a_batch()[0], targets=torch.rand(shape))
+    with pytest.raises(ValueError, match=r"plugin 'regression' .* are as large as `images`"):
+        wrapper(a_batch()[0], targets={"angle": torch.rand(8), "more": [torch.rand(shape)]})
     assert wrapper.companions.step_count == 0

@@ -43,10 +43,12 @@ def test_the_label_map_is_the_mask_and_spares_the_mask_phase() -> None:
     assert torch.equal(wrapper.targets, labels)
 
 
-def test_without_targets_masks_are_learned_from_dense_outputs() -> None:
+def test_without_targets_there_is_a_warning_and_masks_are_learned_from_dense_outputs() -> None:
     wrapper = AdversarialBackground(nn.Conv2d(3, 4, 3, padding=1), task="segmentation", schedule=Schedule(0, 1))
     wrapper.companions.attached = True
-    assert wrapper(a_batch()[0]).shape == (8, 4, 32, 32)
+    with pytest.warns(UserWarning, match=r"`task` \(='segmentation'\) changes targets .* without `targets=`"):
+        assert wrapper(a_batch()[0]).shape == (8, 4, 32, 32)
+    wrapper(a_batch()[0])
     assert wrapper.phase == "mask"
     assert 0 < wrapper.companions.mask_loss < 10
 
@@ -145,3 +147,11 @@ def test_targets_that_are_no_label_maps_are_refused(targets: Any, message: str) 
 def test_a_background_that_is_none_or_to_be_ignored_is_refused(labels: Any) -> None:
     with pytest.raises(ValueError, match="`background`"):
         Segmentation("mine", **labels)
+
+
+def test_a_label_of_the_background_that_the_targets_cannot_hold_is_refused() -> None:
+    with plugged(Segmentation("wide", background=(300, 0)), "wide"):
+        wrapper = _wrapper(task="wide", clean_share=0.0)
+        labels = _label_maps().to(torch.uint8)
+        with pytest.raises(ValueError, match=r"`targets` of torch\.uint8 cannot hold the label 300 of the background"):
+            wrapper(torch.rand(8, 3, 32, 32), targets=labels)

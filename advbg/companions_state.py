@@ -1,0 +1,47 @@
+"""What a saved state of companions holds beside their weights."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from advbg.distributed import rank
+from advbg.random_streams import resume_stream
+
+if TYPE_CHECKING:
+    from advbg.companions import Companions
+
+
+def extra_state(companions: "Companions") -> dict[str, Any]:
+    """Steps, optimisers, random state, and how the companions were configured, in values that `torch.load` trusts."""
+    state = {
+        "image_shape": companions.image_shape,
+        "step_count": companions.step_count,
+        "masks_given": companions.masks_given,
+        "mean": companions.pixel_space.mean,
+        "std": companions.pixel_space.std,
+        "options": companions.options.names(),
+    }
+    if companions.image_shape is None:
+        return state
+    return state | {
+        "rank": rank(),
+        "generator": companions.generator.get_state(),
+        "optimizers": [optimizer and optimizer.state_dict() for optimizer in optimizers_of(companions)],
+    }
+
+
+def take_extra_state(companions: "Companions", state: Mapping[str, Any]) -> None:
+    """Go on from `extra_state` of companions of the same kind."""
+    companions.step_count, companions.masks_given = state["step_count"], state["masks_given"]
+    if state["image_shape"] is None:
+        return
+    resume_stream(companions.generator, state["generator"], state.get("rank", 0))
+    for optimizer, saved in zip(optimizers_of(companions), state["optimizers"], strict=True):
+        if optimizer is not None:
+            optimizer.load_state_dict(saved)
+
+
+def optimizers_of(companions: "Companions") -> tuple[torch.optim.Optimizer | None, torch.optim.Optimizer | None]:
+    """Of the masks and of the backgrounds, where these learn."""
+    return companions.mask_optimizer, companions.background_optimizer

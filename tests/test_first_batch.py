@@ -1,0 +1,118 @@
+"""What is said with the first batch of a training, or its first step, instead of late or never."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import advbg
+from advbg import AdversarialBackground, Schedule
+from advbg.backgrounds import GeneratorPopulation
+from tests.models import a_batch, adversarial_wrapper, run_without_type_checks, tiny_classifier, train
+
+
+class _Source:
+    """Backgrounds of one value."""
+
+    def __init__(self, value: float, dtype: torch.dtype = torch.float32) -> None:
+        self.value, self.dtype = value, dtype
+
+    def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+        return torch.full((count, *shape), self.value, dtype=self.dtype)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (_Source(200, torch.uint8), r"_Source\.sample made backgrounds of torch\.uint8, expected floats in \[0, 1\]"),
+        (_Source(200.0), r"_Source\.sample made backgrounds that range over \[200, 200\], expected \[0, 1\]"),
+        (_Source(-0.5), r"range over \[-0\.5, -0\.5\]"),
+        (_Source(float("nan")), r"range over \[nan, nan\]"),
+    ],
+)
+def test_a_source_that_makes_no_pixels_is_refused(source: _Source, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        adversarial_wrapper(background=source).companions.draw(a_batch()[0])
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 1 + 1e-6])
+def test_a_source_may_make_black_and_white_and_round(value: float) -> None:
+    adversarial_wrapper(background=_Source(value)).companions.draw(a_batch()[0])
+
+
+def test_an_optimizer_that_steps_before_any_image_was_seen_is_warned_of() -> None:
+    wrapper = adversarial_wrapper()
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    images, targets = a_batch()
+    nn.functional.cross_entropy(wrapper.model(images), targets).backward()
+    with pytest.warns(UserWarning, match="the optimizer stepped, but no image has passed through the wrapper"):
+        optimizer.step()
+    train(wrapper, optimizer, 2)
+
+
+def test_a_model_that_was_compiled_and_called_before_it_was_attached_is_warned_of() -> None:
+    run_without_type_checks(
+        """
+        import pytest
+        import torch
+        import advbg
+        from advbg import Schedule
+        from tests.models import a_batch, tiny_classifier, train
+
+        model = tiny_classifier()
+        compiled = torch.compile(model, backend="eager")
+        compiled(a_batch()[0])
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 0), mask_generator="nonzero")
+        with pytest.warns(UserWarning, match="compiled and called before it was"):
+            train(compiled, optimizer, 1)
+        torch._dynamo.reset()
+        train(compiled, optimizer, 1)
+        assert attachment.companions.image_shape == (3, 32, 32)
+        """
+    )
+
+
+def test_masks_that_are_given_in_an_evaluation_end_no_mask_phase() -> None:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(1, 5))
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    train(wrapper, optimizer, 2)
+    images, _ = a_batch()
+    wrapper.eval()
+    wrapper(images, mask=torch.ones(8, 32, 32, dtype=torch.bool), params=wrapper.generate_parameters(images))
+    wrapper.train()
+    assert wrapper.phase == "mask"
+
+
+def test_states_of_options_that_are_numpys_numbers_load_with_weights_only() -> None:
+    model = tiny_classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    options = {name: np.float64(0.25) for name in ("clean_share", "halo", "placement", "lighting", "copies", "clutter")}
+    attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 1), **options)
+    train(model, optimizer, 1)
+    file = io.BytesIO()
+    torch.save(attachment.companions.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    assert state["_extra_state"]["options"]["clean_share"] == 0.25
+
+
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
+def test_a_seed_that_torch_does_not_take_is_refused_at_once(seed: int) -> None:
+    with pytest.raises(ValueError, match=r"`seed` \(=-?922337203685477580\d\) must be a number of 64 bits"):
+        AdversarialBackground(tiny_classifier(), seed=seed)
+
+
+def test_an_empty_batch_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match=r"`images` of shape \(0, 3, 32, 32\) are an empty batch"):
+        adversarial_wrapper().companions.draw(torch.zeros(0, 3, 32, 32))
+
+
+def test_a_source_that_learns_is_mixed_once() -> None:
+    source = GeneratorPopulation(3, torch.Generator())
+    with pytest.raises(ValueError, match="`background` mixes a source that learns with itself"):
+        AdversarialBackground(tiny_classifier(), background=[(source, 1), ("noise", 1), (source, 2)])
