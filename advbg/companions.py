@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.backgrounds import TrainableSource, check_range, sample_for
+from advbg.backgrounds import TrainableSource, check_range, is_ours, sample_for
 from advbg.batch_norm import keep_held
 from advbg.clutter import add_clutter
 from advbg.companions_state import extra_state, optimizers_of, take_extra_state
@@ -46,7 +46,7 @@ class Companions(nn.Module):
         attached: whether an optimiser steps the companions.
         attachment: the `Attachment` by which it does, or None.
         given: what `Attachment.given` says about the next images.
-        drawn: whether backgrounds have been drawn, and found to be pixels.
+        source_checked: whether what the source makes is known to be pixels.
         learning: whether the model is being called for the mask generator's sake, not by the user.
         mask_loss: of the last batch of the mask phase, or None before it.
         targets: of the last batch, changed where its backgrounds were; None where it came without.
@@ -57,7 +57,7 @@ class Companions(nn.Module):
         super().__init__()
         self.pixel_space, self.options, self.device = pixel_space, options, device
         self.step_count = self.batches = 0
-        self.masks_given = self.attached = self.learning = self.drawn = False
+        self.masks_given = self.attached = self.learning = self.source_checked = False
         self.attachment: Any | None = None
         self.given: dict[str, Any] = {}
         self.mask_loss: Float[Tensor, ""] | None = None
@@ -158,9 +158,9 @@ class Companions(nn.Module):
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
         backgrounds = sample_for(images, self.source, self.generator)
-        if not self.drawn:
+        if not self.source_checked:
             check_range(backgrounds, self.source)
-            self.drawn = True
+            self.source_checked = True
         backgrounds = reverse_gradient(backgrounds) if backgrounds.requires_grad else backgrounds
         if self.options.clutter:
             mask = self._learned_mask(images) if mask is None else mask
@@ -232,6 +232,7 @@ class Companions(nn.Module):
         self.mask_generator = place(mask_generator, self.device)
         self.generator = torch.Generator(self.device).manual_seed(self.options.seed + rank())
         self.source = place(source, self.device)
+        self.source_checked = is_ours(self.options.background)
         self.mask_optimizer = make_optimizer(self.mask_generator)
         self.background_optimizer = make_optimizer(self.source)
         self.image_shape = shape

@@ -90,7 +90,7 @@ def test_held_statistics_stay_through_every_phase(way, held) -> None:
 def test_the_option_touches_batch_norm_alone() -> None:
     model = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.0))
     model(a_batch()[0])
-    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=1), hold_statistics=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapper.attach(optimizer)
     wrapper.train()(a_batch()[0])
@@ -100,7 +100,7 @@ def test_the_option_touches_batch_norm_alone() -> None:
 def test_the_option_holds_layers_that_train_in_a_model_that_does_not() -> None:
     model = tiny_classifier(batch_norm=True)
     model(a_batch()[0])
-    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=1), hold_statistics=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapper.attach(optimizer)
     before = statistics(model)
@@ -128,7 +128,7 @@ def test_who_gathers_statistics_anew_gets_them(averaged) -> None:
     model, images = tiny_classifier(batch_norm=True), a_batch()[0]
     model(images)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    options = {"schedule": Schedule(classifier=9, mask=0), "hold_statistics": True}
+    options = {"schedule": Schedule(classifier=9, mask=1), "hold_statistics": True}
     if averaged == "the attached model":
         forward = model
         attach(model, optimizer, **options)
@@ -149,7 +149,7 @@ def test_who_gathers_statistics_anew_gets_them(averaged) -> None:
 def test_there_is_a_warning_of_held_statistics_that_nothing_has_gathered() -> None:
     model = nn.Sequential(tiny_classifier(batch_norm=True), nn.BatchNorm1d(4), nn.BatchNorm1d(4, affine=False))
     model[1].running_mean.fill_(0.5)
-    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=0), hold_statistics=True)
+    wrapper = AdversarialBackground(model, schedule=Schedule(classifier=9, mask=1), hold_statistics=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     wrapper.attach(optimizer)
     with pytest.warns(UserWarning, match=r"`hold_statistics` \(=True\) .* 2 layers began with \(0\.\d, 2\): load"):

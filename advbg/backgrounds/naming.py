@@ -55,6 +55,13 @@ def check_background(background: object) -> None:
         raise TypeError(f"`background` (={background!r}) must have a method `sample(count, shape, generator)`")
 
 
+def is_ours(background: Background) -> bool:
+    """Whether all of it are the library's own sources, by their names."""
+    if isinstance(background, str):
+        return background in SOURCE_NAMES
+    return isinstance(background, Sequence) and all(is_ours(source) for source, _ in background)
+
+
 def background_name(background: Background) -> str:
     """What a saved state calls it: its name, the class of a source of one's own, or all of a mixture."""
     if isinstance(background, str):
