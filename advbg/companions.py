@@ -109,10 +109,10 @@ class Companions(nn.Module):
         found = find_foreground(self.options.task, images, targets)
         mask = found if mask is None else check_mask(mask, images)
         if model.training:
-            self.batches += torch.is_grad_enabled()
             self.masks_given |= mask is not None
-            if first:
+            if not self.batches:  # whatever was drawn or evaluated before
                 check_first_batch(self, images, mask, targets)
+            self.batches += torch.is_grad_enabled()
             self.observation.see_phase(self)
         if params is None:
             begin_batch(model, self.source)

@@ -5,6 +5,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from advbg.appearance import found
 from advbg.hooks import plugin_manager
 from advbg.masks.given import check_mask
 
@@ -60,7 +61,7 @@ def change_targets(
     """
     if targets is None:
         return None
-    changed = composited & foreground.flatten(1).any(dim=1)
+    changed = composited & found(foreground)
     answer = _hooks.advbg_targets(task=task, targets=targets, foreground=foreground, composited=changed)
     return targets if answer is None else answer
 

@@ -3,6 +3,7 @@
 import copy
 import gc
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -29,16 +30,21 @@ def test_a_new_optimizer_takes_the_place_of_the_first() -> None:
     assert wrapper.companions.step_count == 3
 
 
+def _enter(entrance: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> nn.Module:
+    """What is called in a training that enters by the wrapper or by `attach`."""
+    if entrance == "wrapper":
+        wrapper = adversarial_wrapper(model)
+        wrapper.attach(optimizer)
+        return wrapper
+    advbg.attach(model, optimizer, schedule=Schedule(0, 0), mask_generator="nonzero")
+    return model
+
+
 @pytest.mark.parametrize("entrance", ["wrapper", "attach"])
 def test_a_training_whose_optimizer_is_gone_warns_until_it_is_attached_to_another(entrance: str) -> None:
     model = tiny_classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    if entrance == "wrapper":
-        called: nn.Module = adversarial_wrapper(model)
-        called.attach(optimizer)
-    else:
-        called = model
-        advbg.attach(model, optimizer, schedule=Schedule(0, 0), mask_generator="nonzero")
+    called: Any = _enter(entrance, model, optimizer)
     called(a_batch()[0])
     del optimizer
     gc.collect()
@@ -137,12 +143,7 @@ def test_what_was_given_around_holds_again_after_what_was_given_within() -> None
 def test_an_optimizer_that_never_steps_while_another_does_is_warned_of_once(entrance: str) -> None:
     model = tiny_classifier()
     followed, stepping = (torch.optim.SGD(model.parameters(), lr=0.01) for _ in range(2))
-    if entrance == "wrapper":
-        called: nn.Module = adversarial_wrapper(model)
-        called.attach(followed)
-    else:
-        called = model
-        advbg.attach(model, followed, schedule=Schedule(0, 0), mask_generator="nonzero")
+    called = _enter(entrance, model, followed)
     train(called, followed, 1)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

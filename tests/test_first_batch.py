@@ -116,3 +116,13 @@ def test_a_source_that_learns_is_mixed_once() -> None:
     source = GeneratorPopulation(3, torch.Generator())
     with pytest.raises(ValueError, match="`background` mixes a source that learns with itself"):
         AdversarialBackground(tiny_classifier(), background=[(source, 1), ("noise", 1), (source, 2)])
+
+
+def test_what_was_drawn_before_the_first_batch_spares_it_no_check() -> None:
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(9, 0))
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    images, _ = a_batch()
+    wrapper.generate_parameters(images)
+    with pytest.raises(ValueError, match="has learned nothing: pass `mask=` with every batch, or a `schedule`"):
+        wrapper(images)

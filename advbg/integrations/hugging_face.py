@@ -68,7 +68,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
         if task is not None and changes_targets(task):
             raise ValueError(
                 f"`task` (={task!r}) changes targets with the background, which the Trainer's model takes unchanged: "
-                "subclass the Trainer and attach in its `compute_loss`, or train in a loop of your own"
+                "train in a loop of your own"
             )
         if args.deepspeed is not None:
             raise ValueError("`deepspeed` steps an optimizer of its own, without hooks: train without it")

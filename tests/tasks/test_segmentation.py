@@ -155,3 +155,10 @@ def test_a_label_of_the_background_that_the_targets_cannot_hold_is_refused() -> 
         labels = _label_maps().to(torch.uint8)
         with pytest.raises(ValueError, match=r"`targets` of torch\.uint8 cannot hold the label 300 of the background"):
             wrapper(torch.rand(8, 3, 32, 32), targets=labels)
+
+
+def test_where_nothing_of_a_soft_mask_can_be_seen_neither_image_nor_labels_change() -> None:
+    wrapper, labels = _wrapper(clean_share=0.0, binarization="none"), _label_maps()
+    images = torch.rand(8, 3, 32, 32)
+    assert torch.equal(wrapper(images, mask=torch.full((8, 32, 32), 1e-6), targets=labels), images)
+    assert torch.equal(wrapper.targets, labels)
