@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, check_range, is_ours, sample_for
 from advbg.batch_norm import keep_held
-from advbg.clutter import add_clutter
+from advbg.clutter import show_other_objects
 from advbg.companions_state import extra_state, optimizers_of, take_extra_state
 from advbg.compositing import CompositeParameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import learn_alike, rank
@@ -144,14 +144,14 @@ class Companions(nn.Module):
         """Draw what the current phase composites these images with; before the adversarial phase, nothing.
 
         Args:
-            images: the model's input; without `clutter`, only its shape and device matter.
-            mask: for `clutter`, the foreground where it is known: float of shape (batch, 1, rows, columns).
+            images: the model's input; without `clutter` and `distractors`, only its shape and device matter.
+            mask: for these, the foreground where it is known: float of shape (batch, 1, rows, columns).
 
         Returns:
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
 
         Raises:
-            ValueError: where `images` cannot be used, or `clutter` needs masks and there are none.
+            ValueError: where `images` cannot be used, or either of them needs masks and there are none.
         """
         self.build(images)
         if self.phase != "adversarial":
@@ -162,10 +162,10 @@ class Companions(nn.Module):
             check_range(backgrounds, self.source)
             self.source_checked = True
         backgrounds = reverse_gradient(backgrounds) if backgrounds.requires_grad else backgrounds
-        if self.options.clutter:
+        if self.options.clutter or self.options.distractors:
             mask = self._learned_mask(images) if mask is None else mask
-            pixels, share = self.pixel_space.to_pixels(images), self.options.clutter
-            backgrounds = add_clutter(backgrounds, pixels, mask, share, self.generator)
+            pixels = self.pixel_space.to_pixels(images)
+            backgrounds = show_other_objects(backgrounds, pixels, mask, self.options, self.generator)
         return draw_parameters(backgrounds, self.options, self._largest_halo(images), self.generator)
 
     @torch.no_grad()

@@ -14,10 +14,13 @@ from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check
 from advbg.schedule import Schedule
 from advbg.task_hooks import task_distance
 
+# Objects that may stand in one background.
+MOST_DISTRACTORS = 2
+
 # Light changes by factors of up to e to its power: more than seven leaves nothing to be seen.
 _STRONGEST_LIGHT = 2
 
-_NUMBERS = ("halo", "clean_share", "placement", "copies", "lighting", "clutter")
+_NUMBERS = ("halo", "clean_share", "placement", "copies", "lighting", "clutter", "distractors")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Options:
     copies: float = 0.0
     lighting: float = 0.0
     clutter: float = 0.0
+    distractors: float = 0.0
     hold_statistics: bool = False
     seed: int = 0
 
@@ -63,11 +67,14 @@ class Options:
                     f"`{name}` (={getattr(self, name)!r}) moves objects, which the targets of `task` (={self.task!r}) "
                     "may tell the places of: it must be 0"
                 )
-        if self.clutter and self.task != "classification":
-            raise ValueError(
-                f"`clutter` (={self.clutter!r}) shows pieces of other objects, which the targets of `task` "
-                f"(={self.task!r}) may have to name: it must be 0"
-            )
+        if not 0 <= self.distractors <= MOST_DISTRACTORS:
+            raise ValueError(f"`distractors` (={self.distractors!r}) must be in [0, {MOST_DISTRACTORS}]")
+        for name in ("clutter", "distractors"):
+            if getattr(self, name) and self.task != "classification":
+                raise ValueError(
+                    f"`{name}` (={getattr(self, name)!r}) shows other objects, which the targets of `task` "
+                    f"(={self.task!r}) may have to name: it must be 0"
+                )
         if self.task not in task_names():
             raise ValueError(f"`task` (={self.task!r}) must be one of {', '.join(task_names())}{left_out()}")
         check_background(self.background)

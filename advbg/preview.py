@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from advbg.backgrounds.naming import Background, check_background, named_background
-from advbg.clutter import add_clutter
+from advbg.clutter import show_other_objects
 from advbg.companions import Companions
 from advbg.compositing import composite
 from advbg.masks import binarize
@@ -54,9 +54,8 @@ def preview(companions: Companions, images: Float[Tensor, "batch channel height 
     count, channels, height, width = images.shape
     backgrounds = companions.source.sample(count, (channels, height, width), generator)
     everything = torch.ones(count, dtype=torch.bool, device=images.device)
-    space, clutter = companions.pixel_space, companions.options.clutter
-    if clutter:
-        backgrounds = add_clutter(backgrounds, space.to_pixels(images), binarized, clutter, generator)
+    space = companions.pixel_space
+    backgrounds = show_other_objects(backgrounds, space.to_pixels(images), binarized, companions.options, generator)
     composites = space.to_pixels(composite(images, binarized, backgrounds, everything, space))
     return Preview(space.to_pixels(images), enlarge(soft, size), binarized, composites)
 

@@ -52,6 +52,8 @@ class AdversarialBackground(nn.Module):
             change by factors of up to e to its power, and brightness a little more in each channel.
         clutter: share of the backgrounds, in [0, 1], that are pieces of other images, about their objects, instead
             of the source's: what photographs have, without photographs. For `classification` only.
+        distractors: how many other images' objects stand in each background, cut out, in the mean; in [0, 2]: none,
+            one or two. For `classification` only.
         hold_statistics: whether every BatchNorm keeps the statistics that it has, in every step, whoever calls
             `train()`: for pre-trained models, since those of a studio spoil what they know. Layers whose momentum is
             None, as `update_bn` makes them for a while, gather on.
@@ -83,6 +85,7 @@ class AdversarialBackground(nn.Module):
         copies: float = 0.0,
         lighting: float = 0.0,
         clutter: float = 0.0,
+        distractors: float = 0.0,
         hold_statistics: bool = False,
         seed: int = 0,
     ) -> None:
@@ -103,6 +106,7 @@ class AdversarialBackground(nn.Module):
             copies=copies,
             lighting=lighting,
             clutter=clutter,
+            distractors=distractors,
             hold_statistics=hold_statistics,
             seed=seed,
         )
@@ -189,14 +193,14 @@ class AdversarialBackground(nn.Module):
 
         Args:
             images: float tensor of shape (batch, channel, height, width).
-            mask: the foreground where it is known, as for `forward`; `clutter` cuts its pieces out of it.
+            mask: the foreground where it is known, as for `forward`; `clutter` and `distractors` are cut out of it.
 
         Returns:
             Draws without a graph, so that they make no max step; `companions.draw` keeps it. Before the adversarial
             phase they leave every image as it is.
 
         Raises:
-            ValueError: where `images` or `mask` cannot be used, or `clutter` needs masks and there are none.
+            ValueError: where `images` or `mask` cannot be used, or these need masks and there are none.
         """
         return self.companions.draw(images, None if mask is None else check_mask(mask, images)).detach()
 

@@ -88,6 +88,13 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the backgrounds that are pieces of other images' objects (default: %(default)s)",
     )
     group.add_argument(
+        "--advbg-distractors",
+        type=float,
+        default=defaults.distractors,
+        metavar="NUMBER",
+        help="how many other images' objects stand in each background, in the mean (default: %(default)s)",
+    )
+    group.add_argument(
         "--advbg-hold-statistics",
         action="store_true",
         help="let BatchNorm keep its statistics, as a pre-trained model should",
@@ -129,6 +136,7 @@ def advbg_options(
         "copies": args.advbg_copies,
         "lighting": args.advbg_lighting,
         "clutter": args.advbg_clutter,
+        "distractors": args.advbg_distractors,
         "hold_statistics": args.advbg_hold_statistics,
         "seed": args.advbg_seed,
     }

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from advbg.options import MOST_DISTRACTORS
 from advbg.training.tunings import OF_RANDOM_WEIGHTS, ORDINARY, PLAIN, defaults_of
 
 _PLAIN, _ORDINARY = (defaults_of(tuning, pretrained=True) for tuning in (PLAIN, ORDINARY))
@@ -69,6 +70,15 @@ def train(
             f"{_ORDINARY.clutter:g} if it is ordinary.",
         ),
     ] = None,
+    distractors: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="How many other images' objects stand in each background of `proposal`, in the mean, up to "
+            f"{MOST_DISTRACTORS}; by default {OF_RANDOM_WEIGHTS.distractors:g}, and {_ORDINARY.distractors:g} if "
+            "tuning is ordinary.",
+        ),
+    ] = None,
     copies: Copies = 0.0,
     photographs: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Backgrounds of the method `photographs`.")
@@ -128,6 +138,7 @@ def train(
                 method=method,
                 background=background,
                 clutter=clutter,
+                distractors=distractors,
                 copies=copies,
                 hold_statistics=hold_statistics,
                 photographs=str(photographs) if photographs else None,

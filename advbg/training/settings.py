@@ -19,6 +19,9 @@ TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 # The row whose backgrounds can be chosen, the one that is what the paper says, and the one without any.
 PROPOSAL, PAPER, BASELINE = "proposal", "paper", "baseline"
 
+# What stands in its backgrounds, since the others are of one source each.
+_OF_THE_PROPOSAL = ("clutter", "distractors")
+
 
 @dataclass(frozen=True)
 class FitSettings:
@@ -41,6 +44,7 @@ class FitSettings:
         lighting: likewise.
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
+        distractors: likewise; None for 0.
         hold_statistics: whether BatchNorm keeps the statistics that it has, as that of a pre-trained model should,
             whatever the method; True with `gentle`, whatever is said.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
@@ -69,6 +73,7 @@ class FitSettings:
     lighting: float = 0.4
     copies: float = 0.0
     clutter: float | None = None
+    distractors: float | None = None
     hold_statistics: bool = False
     tuning: str = PLAIN
     leave_out: tuple[str, ...] | None = None
@@ -99,8 +104,10 @@ class FitSettings:
             "clean_share": defaults.clean_share,
             **others,
         }
-        if method == PROPOSAL and options.get("clutter") is None and defaults.clutter != OF_RANDOM_WEIGHTS.clutter:
-            options["clutter"] = defaults.clutter
+        for name in _OF_THE_PROPOSAL if method == PROPOSAL else ():
+            suits = getattr(defaults, name)
+            if options.get(name) is None and suits != getattr(OF_RANDOM_WEIGHTS, name):
+                options[name] = suits
         rate = defaults.learning_rate if learning_rate is None else learning_rate
         return cls(tuning=tuning, learning_rate=rate, **options)
 
@@ -118,10 +125,10 @@ class FitSettings:
             raise ValueError(f"`learning_rate` (={self.learning_rate!r}) must be above 0")
         check_precision(self.precision)
         check_tuning(self.tuning)
-        if self.background is not None and self.method != PROPOSAL:
-            raise ValueError(f"`background` (={self.background!r}) goes with `method` {PROPOSAL}, not {self.method}")
-        if self.clutter is not None and self.method != PROPOSAL:
-            raise ValueError(f"`clutter` (={self.clutter!r}) goes with `method` {PROPOSAL}, not {self.method}")
+        for name in ("background", *_OF_THE_PROPOSAL):
+            value = getattr(self, name)
+            if value is not None and self.method != PROPOSAL:
+                raise ValueError(f"`{name}` (={value!r}) goes with `method` {PROPOSAL}, not {self.method}")
         if self.copies and self.method in (BASELINE, PAPER):
             raise ValueError(f"`copies` (={self.copies!r}) must be 0 for `method` {self.method}, which shows none")
         if (self.photographs is not None) != (self.method == PHOTOGRAPHS):
@@ -155,7 +162,9 @@ class FitSettings:
         options = options | self._composites()
         if self.method != PROPOSAL:
             return options
-        return options | {"clutter": OF_RANDOM_WEIGHTS.clutter if self.clutter is None else self.clutter}
+        chosen = {name: getattr(self, name) for name in _OF_THE_PROPOSAL}
+        unsaid = {name: getattr(OF_RANDOM_WEIGHTS, name) for name, value in chosen.items() if value is None}
+        return options | chosen | unsaid
 
     def _composites(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("clean_share", "placement", "lighting", "copies")}

@@ -19,6 +19,7 @@ class TuningDefaults:
         mask_share: of the steps, in which masks are learned.
         clean_share: of each batch, the images that keep their own background.
         clutter: of the proposal's backgrounds, those that are pieces of objects.
+        distractors: objects in each of the proposal's backgrounds, in the mean.
     """
 
     learning_rate: float = 5e-4
@@ -27,6 +28,7 @@ class TuningDefaults:
     clean_share: float = 0.25
     # With a third of pieces, other cameras' images lose a point.
     clutter: float = 0.5
+    distractors: float = 0.0
 
 
 # A model with random weights says nothing of its images at first.
@@ -35,7 +37,7 @@ _OF_KNOWLEDGE = {
     # BatchNorm's statistics, which are not held, follow pieces of objects, by which other cameras' images lose.
     PLAIN: TuningDefaults(clutter=0.0),
     # What is known goes in the first steps, and goes the less the sooner they show more than a studio.
-    ORDINARY: TuningDefaults(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25),
+    ORDINARY: TuningDefaults(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25, distractors=1.0),
     GENTLE: TuningDefaults(learning_rate=2e-4),
 }
 

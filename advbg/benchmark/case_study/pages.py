@@ -28,7 +28,7 @@ _TUNINGS = {GENTLE: "tuned gently", PLAIN: "tuned plainly", ORDINARY: "in an ord
 # Settings in which a plain baseline may differ from the rows that it stands beside: it has no composites.
 _TUNED = (
     *("tuning", "learning_rate", "classifier_share", "mask_share", "clean_share"),
-    *("clutter", "copies", "hold_statistics", "interpolation"),
+    *("clutter", "distractors", "copies", "hold_statistics", "interpolation"),
 )
 _INTRODUCTION = (
     "# Case studies\n\n"
@@ -165,8 +165,8 @@ def _section(results: dict[str, Any], folder: Path) -> str:
         f"{settings['precision']}; after {settings['classifier_share']:.0%} of the steps, masks are learned in "
         f"{settings['mask_share']:.0%}; `clean_share` {settings['clean_share']:g}, composites with `placement` "
         f"{settings['placement']:g}, `lighting` {settings['lighting']:g} and `copies` {settings['copies']:g}, those of "
-        f"`proposal` with `clutter` {settings['clutter']:g}; {len(results['classes'])} classes; images: {images}. "
-        f"Measured on {machines(measured)}.",
+        f"`proposal` with `clutter` {settings['clutter']:g} and `distractors` {settings['distractors']:g}; "
+        f"{len(results['classes'])} classes; images: {images}. Measured on {machines(measured)}.",
         markdown_table_of(head, rows),
         f"![Accuracy]({folder.name}/{ACCURACY})",
     ]

@@ -79,7 +79,8 @@ class CaseStudy:
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
-            "clutter": self.recipe.clutter,
+            "clutter": self.recipe.tuning_defaults.clutter,
+            "distractors": self.recipe.tuning_defaults.distractors,
             "interpolation": INTERPOLATION if self.recipe.tuning == GENTLE else None,
         }
 
