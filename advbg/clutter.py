@@ -80,16 +80,18 @@ def add_distractors(
         generator: on the images' device.
 
     Returns:
-        Backgrounds in [0, 1], with their gradient where no object hides them.
+        Backgrounds in [0, 1], but for rounding, with their gradient where no object hides them.
     """
     for _ in range(MOST_DISTRACTORS):
         chosen, others = _choose(len(backgrounds), number / MOST_DISTRACTORS, generator)
         if not len(chosen):
             continue
         objects = mask[others].detach()
-        layers = torch.cat([pixels[others].detach().float(), enlarge(objects.float(), pixels.shape[-2:])], dim=1)
-        shown, alpha = _pieces(layers, objects, generator).to(backgrounds).split([pixels.shape[1], 1], dim=1)
-        backgrounds = backgrounds.index_copy(0, chosen, shown * alpha + backgrounds[chosen] * (1 - alpha))
+        opacity = enlarge(objects.float(), pixels.shape[-2:])
+        # Cut out before they are resized, or edges would mix with what was behind them.
+        layers = torch.cat([pixels[others].detach() * opacity, opacity], dim=1)
+        shown, opacity = _pieces(layers, objects, generator).to(backgrounds).split([pixels.shape[1], 1], dim=1)
+        backgrounds = backgrounds.index_copy(0, chosen, shown + backgrounds[chosen] * (1 - opacity))
     return backgrounds
 
 

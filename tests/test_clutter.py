@@ -163,7 +163,10 @@ def test_what_is_not_replaced_is_what_the_source_makes_without_clutter() -> None
     [
         ({"clutter": 1.5}, r"`clutter` \(=1.5\) must be a share in \[0, 1\]"),
         ({"clutter": float("nan")}, r"`clutter` \(=nan\)"),
-        ({"clutter": 0.5, "task": "segmentation"}, r"`clutter` \(=0.5\) shows other objects, .* `task` \(='segmentation'\)"),
+        (
+            {"clutter": 0.5, "task": "segmentation"},
+            r"`clutter` \(=0.5\) shows other objects, .* `task` \(='segmentation'\)",
+        ),
     ],
 )
 def test_clutter_out_of_range_is_refused(options: dict[str, object], message: str) -> None:

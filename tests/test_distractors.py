@@ -1,0 +1,150 @@
+"""Other images' objects that stand in backgrounds."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from advbg import AdversarialBackground, Schedule
+from advbg.clutter import add_distractors
+from advbg.preview import preview
+
+_CLIMBS = "ignore:the model trains against backgrounds"
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    count=st.integers(0, 9),
+    channels=st.sampled_from([1, 3, 5]),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+    shrink=st.integers(1, 3),
+    number=st.floats(0, 2),
+    seed=st.integers(0, 2**31),
+    dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]),
+)
+def test_backgrounds_stay_pixels_and_a_seed_says_which(
+    count: int, channels: int, height: int, width: int, shrink: int, number: float, seed: int, dtype: torch.dtype
+) -> None:
+    backgrounds = torch.rand(count, channels, height, width, generator=_generator(seed))
+    pixels = torch.rand(backgrounds.shape, generator=_generator(seed + 1)).to(dtype)
+    mask = (torch.rand(count, 1, -(-height // shrink), -(-width // shrink), generator=_generator(seed)) > 0.5).float()
+    filled = add_distractors(backgrounds, pixels, mask, number, _generator(seed))
+    assert (filled.shape, filled.dtype) == (backgrounds.shape, torch.float32)
+    assert ((filled >= 0) & (filled <= 1 + 1e-6)).all()
+    assert torch.equal(filled, add_distractors(backgrounds, pixels, mask, number, _generator(seed)))
+
+
+@pytest.mark.parametrize(("number", "share"), [(0.0, 0.0), (0.5, 1 - 0.75**2), (1.0, 0.75), (2.0, 1.0)])
+def test_a_background_gets_none_one_or_two_of_them(number: float, share: float) -> None:
+    shape, generator = (8, 1, 4, 4), _generator()
+    filled = torch.cat(
+        [
+            add_distractors(torch.zeros(shape), torch.ones(shape), torch.ones(shape), number, generator)
+            for _ in range(99)
+        ]
+    )
+    assert filled.amax(dim=(1, 2, 3)).mean().item() == pytest.approx(share, abs=0.05)
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(2, 12), seed=st.integers(0, 2**31))
+def test_no_object_stands_behind_itself(count: int, seed: int) -> None:
+    shade = (torch.arange(count) + 1) / count
+    pixels = shade[:, None, None, None].expand(-1, 3, 8, 8)
+    filled = add_distractors(torch.zeros(count, 3, 8, 8), pixels, torch.ones(count, 1, 8, 8), 2.0, _generator(seed))
+    assert ((filled.mean(dim=(1, 2, 3)) - shade).abs() > 0.5 / count).all()
+
+
+@pytest.mark.parametrize("rows", [8, 32])
+def test_nothing_is_seen_of_what_was_behind_them(rows: int) -> None:
+    # Grey objects before white, put before black: whatever is white came with them.
+    pixels, mask = torch.ones(64, 3, 32, 32), torch.zeros(64, 1, rows, rows)
+    pixels[..., 4:28, 4:28] = 0.5
+    mask[..., rows // 4 : 3 * rows // 4, rows // 4 : 3 * rows // 4] = 1
+    filled = add_distractors(torch.zeros_like(pixels), pixels, mask, 2.0, _generator())
+    assert filled.max() < 0.5 + 1e-5
+    assert (filled.amax(dim=(1, 2, 3)) > 0.45).all()
+    # And the background is seen about them.
+    assert (filled.amin(dim=(1, 2, 3)) == 0).float().mean() > 0.5
+
+
+def test_images_without_an_object_lend_none() -> None:
+    backgrounds = torch.rand(6, 3, 8, 8, generator=_generator())
+    filled = add_distractors(backgrounds, torch.ones(6, 3, 8, 8), torch.zeros(6, 1, 8, 8), 2.0, _generator())
+    assert torch.equal(filled, backgrounds)
+
+
+def test_backgrounds_keep_their_gradient_where_no_object_hides_them_and_images_get_none() -> None:
+    backgrounds, pixels = torch.zeros(16, 1, 16, 16, requires_grad=True), torch.ones(16, 1, 16, 16, requires_grad=True)
+    mask = torch.zeros(16, 1, 16, 16)
+    mask[..., 6:10, 6:10] = 1
+    filled = add_distractors(backgrounds, pixels, mask, 2.0, _generator())
+    filled.sum().backward()
+    assert backgrounds.grad is not None
+    torch.testing.assert_close(backgrounds.grad, 1 - filled.detach())
+    assert pixels.grad is None
+
+
+def _wrapper(**options: object) -> AdversarialBackground:
+    chosen = {"schedule": Schedule(0, 0), "mask_generator": "nonzero", "clean_share": 0.0, "halo": 0.0} | options
+    return AdversarialBackground(nn.Identity(), **chosen).train()  # pyright: ignore[reportArgumentType]
+
+
+def _objects(count: int = 16) -> Tensor:
+    images = torch.zeros(count, 3, 16, 16)
+    images[:, :, 4:12, 4:12] = torch.linspace(0.2, 1, count)[:, None, None, None]
+    return images
+
+
+@pytest.mark.filterwarnings(_CLIMBS)
+def test_objects_stand_before_backgrounds_with_others_and_can_be_replayed() -> None:
+    wrapper, images = _wrapper(distractors=2.0, background="black"), _objects()
+    params = wrapper.generate_parameters(images)
+    composites = wrapper(images, params=params)
+    assert (params.backgrounds.amax(dim=(1, 2, 3)) > 0.1).all()
+    assert torch.equal(composites[:, :, 4:12, 4:12], images[:, :, 4:12, 4:12])
+    assert torch.equal(composites[..., 0, :], params.backgrounds[..., 0, :])
+    assert torch.equal(wrapper(images[3:9], params=params[3:9]), composites[3:9])
+
+
+@pytest.mark.filterwarnings(_CLIMBS)
+def test_they_stand_before_clutter_too() -> None:
+    images = _objects()
+    with_clutter = _wrapper(clutter=1.0, background="black").generate_parameters(images).backgrounds
+    with_both = _wrapper(clutter=1.0, distractors=2.0, background="black").generate_parameters(images).backgrounds
+    changed = (with_clutter != with_both).flatten(1)
+    assert changed.any(dim=1).float().mean() > 0.9
+    assert not changed.all(dim=1).all()
+
+
+@pytest.mark.filterwarnings(_CLIMBS)
+def test_a_preview_shows_them() -> None:
+    wrapper, images = _wrapper(distractors=2.0, background="black"), _objects()
+    wrapper(images)
+    shown = preview(wrapper.companions, images)
+    assert (shown.composites != images).flatten(1).any(dim=1).float().mean() > 0.5
+
+
+def test_masks_that_nobody_has_learned_are_refused_before_objects_are_cut_out() -> None:
+    wrapper = _wrapper(distractors=0.5, mask_generator="unet")
+    with pytest.raises(ValueError, match="has learned nothing: pass `mask=`"):
+        wrapper.generate_parameters(_objects())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"distractors": 2.5}, r"`distractors` \(=2.5\) must be in \[0, 2\]"),
+        ({"distractors": float("nan")}, r"`distractors` \(=nan\)"),
+        ({"distractors": 1, "task": "segmentation"}, r"`distractors` \(=1\) shows other objects, .*'segmentation'"),
+    ],
+)
+def test_numbers_of_distractors_out_of_range_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        AdversarialBackground(nn.Identity(), **options)  # pyright: ignore[reportArgumentType]
