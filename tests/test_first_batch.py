@@ -91,7 +91,8 @@ def test_masks_that_are_given_in_an_evaluation_end_no_mask_phase() -> None:
 def test_states_of_options_that_are_numpys_numbers_load_with_weights_only() -> None:
     model = tiny_classifier()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    options = {name: np.float64(0.25) for name in ("clean_share", "halo", "placement", "lighting", "copies", "clutter")}
+    names = ("clean_share", "halo", "placement", "lighting", "copies", "clutter", "distractors")
+    options = {name: np.float64(0.25) for name in names}
     attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 1), **options)
     train(model, optimizer, 1)
     file = io.BytesIO()

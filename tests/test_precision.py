@@ -43,7 +43,7 @@ def test_another_default_dtype_changes_what_the_model_does_and_nothing_of_the_co
 
     def run(model: Asking) -> list[Tensor]:
         composites = []
-        options = {"placement": 0.5, "lighting": 0.5, "copies": 0.3, "clutter": 0.3, "background": "adversarial"}
+        options = {"placement": 0.5, "lighting": 0.5, "copies": 0.3, "clutter": 0.3, "distractors": 1.0}
         wrapper = AdversarialBackground(model, schedule=Schedule(1, 2), **options)
         optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
         wrapper.attach(optimizer)

@@ -32,6 +32,15 @@ _RAISING = {
     "aten.scatter_reduce",
 }
 
+_AS_TRAIN: dict[str, Any] = {
+    "mask_generator": "studio",
+    "clutter": 0.3,
+    "distractors": 1.0,
+    "placement": 0.5,
+    "copies": 0.4,
+    "lighting": 0.4,
+}
+
 
 class _RaisesAsCudaDoes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -69,7 +78,7 @@ def _run(size: int, device: str = "cpu", **options: Any) -> list[float]:
     "options",
     [
         {},
-        {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "copies": 0.4, "lighting": 0.4},
+        _AS_TRAIN,
         {"binarization": "quantile"},
         {"mask_objective": PaperObjective(), "background": "paper"},
         {"background": "scenes"},
@@ -100,5 +109,4 @@ def test_the_operations_named_here_are_torchs() -> None:
 def test_on_a_gpu_a_seed_reproduces_a_run_bit_for_bit(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without it, cuBLAS raises.
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    options = {"mask_generator": "studio", "clutter": 0.3, "placement": 0.5, "copies": 0.4, "lighting": 0.4}
-    assert _run(size, "cuda", **options) == _run(size, "cuda", **options)
+    assert _run(size, "cuda", **_AS_TRAIN) == _run(size, "cuda", **_AS_TRAIN)

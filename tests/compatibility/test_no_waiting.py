@@ -30,9 +30,10 @@ _WAITING = {
 
 _OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
-    "places, copies, light, clutter": {
+    "places, copies, light, clutter, distractors": {
         "mask_generator": "studio",
         "clutter": 0.3,
+        "distractors": 1.0,
         "placement": 0.5,
         "copies": 0.4,
         "lighting": 0.4,

@@ -190,6 +190,10 @@ def test_bfloat16_trains_as_well() -> None:
         ({"precision": "float16"}, r"`precision` \(='float16'\) must be one of"),
         ({"method": "black", "background": "noise"}, r"`background` \(='noise'\) goes with `method` proposal"),
         ({"method": "random", "clutter": 0.5}, r"`clutter` \(=0.5\) goes with `method` proposal, not random"),
+        (
+            {"method": "baseline", "distractors": 0.0},
+            r"`distractors` \(=0.0\) goes with `method` proposal, not baseline",
+        ),
         ({"method": "baseline", "copies": 0.5}, r"`copies` \(=0.5\) must be 0 for `method` baseline"),
         ({"method": "paper", "copies": 0.5}, r"`copies` \(=0.5\) must be 0 for `method` paper"),
         ({"background": "nowhere"}, r"`background` \(='nowhere'\) must be one of"),
@@ -227,27 +231,35 @@ def test_every_composite_but_the_papers_has_a_place_copies_and_a_light() -> None
 
 
 @pytest.mark.parametrize(
-    ("tuning", "pretrained", "share"),
-    [("plain", False, 0.5), ("plain", True, 0.0), ("ordinary", True, 0.25), ("gentle", True, 0.5)],
+    ("tuning", "pretrained", "suits"),
+    [("plain", False, (0.5, 0)), ("plain", True, (0, 0)), ("ordinary", True, (0.25, 1)), ("gentle", True, (0.5, 0))],
 )
-def test_a_tuning_has_its_own_clutter_unless_another_is_said(tuning: str, pretrained: bool, share: float) -> None:
-    assert (FitSettings.of(tuning, pretrained=pretrained).companion_options() or {})["clutter"] == share
-    said = FitSettings.of(tuning, pretrained=pretrained, clutter=0.25)
-    assert (said.companion_options() or {})["clutter"] == 0.25
-    assert FitSettings.of(tuning, pretrained=pretrained, method="random").clutter is None
+def test_a_tuning_has_its_own_clutter_and_distractors_unless_others_are_said(
+    tuning: str, pretrained: bool, suits: tuple[float, float]
+) -> None:
+    for name, own in zip(("clutter", "distractors"), suits, strict=True):
+        assert (FitSettings.of(tuning, pretrained=pretrained).companion_options() or {})[name] == own
+        said = FitSettings.of(tuning, pretrained=pretrained, **{name: 0.125})
+        assert (said.companion_options() or {})[name] == 0.125
+        assert getattr(FitSettings.of(tuning, pretrained=pretrained, method="random"), name) is None
 
 
-def test_only_the_proposal_has_clutter() -> None:
+def test_only_the_proposal_has_clutter_and_may_have_distractors() -> None:
     for method in TRAINING_METHODS:
         folder = "." if method == "photographs" else None
         options = FitSettings(method=method, photographs=folder).companion_options() or {}
         assert options.get("clutter") == (0.5 if method == "proposal" else None)
+        assert options.get("distractors") == (0.0 if method == "proposal" else None)
 
 
 @pytest.mark.parametrize("method", ["baseline", "paper", "proposal"])
 @pytest.mark.parametrize(
-    "option", [{"placement": 7.0}, {"copies": -1.0}, {"clean_share": 2.0}, {"lighting": -3.0}, {"clutter": 1.5}]
+    "option",
+    [
+        *({"placement": 7.0}, {"copies": -1.0}, {"clean_share": 2.0}),
+        *({"lighting": -3.0}, {"clutter": 1.5}, {"distractors": 3.0}),
+    ],
 )
-def test_places_copies_light_and_clutter_out_of_range_are_refused_for_every_method(method, option) -> None:
+def test_places_copies_light_clutter_and_distractors_out_of_range_are_refused_for_every_method(method, option) -> None:
     with pytest.raises(ValueError, match=f"`{next(iter(option))}`"):
         FitSettings(method=method, **option)

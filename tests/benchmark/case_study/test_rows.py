@@ -24,7 +24,9 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
         model: Any = recipe.model_for(4, seed=1)
         heads[tuning] = model.get_classifier().weight.abs().max().item()
         settings = recipe.settings("proposal", 0, tmp_path)
+        options = settings.companion_options() or {}
         shares[tuning] = (settings.classifier_share, settings.mask_share, settings.clean_share, settings.clutter)
+        assert options["distractors"] == (1.0 if tuning == "ordinary" else 0.0)
     # Of 4 classes timm draws up to 1 / sqrt(4).
     assert heads["plain"] < 0.1 < heads["ordinary"]
     assert shares == {"plain": (0.05, 0.1, 0.25, 0.0), "ordinary": (0.01, 0.02, 0.1, 0.25)}
