@@ -26,7 +26,7 @@ def show_other_objects(
     options: Options,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch channel height width"]:
-    """Add clutter, then distractors, as far as there shall be any; arguments as for `add_clutter`."""
+    """Add clutter, then distractors, as far as the options ask for any; other arguments as for `add_clutter`."""
     if options.clutter:
         backgrounds = add_clutter(backgrounds, pixels, mask, options.clutter, generator)
     if options.distractors:
@@ -70,13 +70,17 @@ def add_distractors(
     number: float,
     generator: torch.Generator,
 ) -> Float[Tensor, "batch channel height width"]:
-    """Let other images' objects stand in the backgrounds, cut out: what tells other classes, before any source.
+    """Let other images' objects stand in the backgrounds, cut out: there they show what tells other classes.
+
+    Their edges are soft, with as much of what was behind them as those of the objects in composites: were they cleaner,
+    that would be a cue.
 
     Args:
         backgrounds: of a source, pixels in [0, 1].
         pixels: the images; a single one is its own other.
         mask: where their objects are, in [0, 1], at any resolution.
-        number: of objects in each background, in the mean, in [0, `MOST_DISTRACTORS`].
+        number: of objects drawn for each background, in the mean, in [0, `MOST_DISTRACTORS`]. One that is shown smaller
+            than it was has mirrored copies about it.
         generator: on the images' device.
 
     Returns:
@@ -88,8 +92,8 @@ def add_distractors(
             continue
         objects = mask[others].detach()
         opacity = enlarge(objects.float(), pixels.shape[-2:])
-        # Cut out before they are resized, or edges would mix with what was behind them.
-        layers = torch.cat([pixels[others].detach() * opacity, opacity], dim=1)
+        # Cut out before they are resized, or edges would mix with more of what was behind them.
+        layers = torch.cat([pixels[others].detach().clamp(0, 1) * opacity, opacity], dim=1)
         shown, opacity = _pieces(layers, objects, generator).to(backgrounds).split([pixels.shape[1], 1], dim=1)
         backgrounds = backgrounds.index_copy(0, chosen, shown + backgrounds[chosen] * (1 - opacity))
     return backgrounds

@@ -52,8 +52,8 @@ class AdversarialBackground(nn.Module):
             change by factors of up to e to its power, and brightness a little more in each channel.
         clutter: share of the backgrounds, in [0, 1], that are pieces of other images, about their objects, instead
             of the source's: what photographs have, without photographs. For `classification` only.
-        distractors: how many other images' objects stand in each background, cut out, in the mean; in [0, 2]: none,
-            one or two. For `classification` only.
+        distractors: how many other images' objects are put into each background, cut out, in the mean; in [0, 2]:
+            none, one or two. For `classification` only.
         hold_statistics: whether every BatchNorm keeps the statistics that it has, in every step, whoever calls
             `train()`: for pre-trained models, since those of a studio spoil what they know. Layers whose momentum is
             None, as `update_bn` makes them for a while, gather on.

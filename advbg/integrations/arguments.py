@@ -92,7 +92,7 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.distractors,
         metavar="NUMBER",
-        help="how many other images' objects stand in each background, in the mean (default: %(default)s)",
+        help="how many other images' objects stand in each background, in the mean, up to 2 (default: %(default)s)",
     )
     group.add_argument(
         "--advbg-hold-statistics",

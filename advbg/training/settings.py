@@ -104,10 +104,11 @@ class FitSettings:
             "clean_share": defaults.clean_share,
             **others,
         }
-        for name in _OF_THE_PROPOSAL if method == PROPOSAL else ():
-            suits = getattr(defaults, name)
-            if options.get(name) is None and suits != getattr(OF_RANDOM_WEIGHTS, name):
-                options[name] = suits
+        if method == PROPOSAL:
+            for name in _OF_THE_PROPOSAL:
+                suits = getattr(defaults, name)
+                if options.get(name) is None and suits != getattr(OF_RANDOM_WEIGHTS, name):
+                    options[name] = suits
         rate = defaults.learning_rate if learning_rate is None else learning_rate
         return cls(tuning=tuning, learning_rate=rate, **options)
 
@@ -162,9 +163,10 @@ class FitSettings:
         options = options | self._composites()
         if self.method != PROPOSAL:
             return options
-        chosen = {name: getattr(self, name) for name in _OF_THE_PROPOSAL}
-        unsaid = {name: getattr(OF_RANDOM_WEIGHTS, name) for name, value in chosen.items() if value is None}
-        return options | chosen | unsaid
+        for name in _OF_THE_PROPOSAL:
+            said = getattr(self, name)
+            options = options | {name: getattr(OF_RANDOM_WEIGHTS, name) if said is None else said}
+        return options
 
     def _composites(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("clean_share", "placement", "lighting", "copies")}

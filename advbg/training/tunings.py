@@ -36,7 +36,8 @@ OF_RANDOM_WEIGHTS = TuningDefaults(classifier_share=0.3)
 _OF_KNOWLEDGE = {
     # BatchNorm's statistics, which are not held, follow pieces of objects, by which other cameras' images lose.
     PLAIN: TuningDefaults(clutter=0.0),
-    # What is known goes in the first steps, and goes the less the sooner they show more than a studio.
+    # What is known goes in the first steps, and goes the less the sooner they show more than a studio. What is then
+    # learned anew is told apart better where other objects are about.
     ORDINARY: TuningDefaults(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25, distractors=1.0),
     GENTLE: TuningDefaults(learning_rate=2e-4),
 }

@@ -36,11 +36,16 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
     # Half photographs; of the rest as many pieces of objects as without them.
     Image.new("RGB", (9, 9)).save(tmp_path / "photograph.png")
     plain = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", "plain")
-    for recipe, mixture, clutter in ((scratch, (0.5, 1.0), 0.25), (plain, (1.0, 1.0), 0.0)):
+    ordinary = CaseRecipe("test_efficientnet", str(file), False, 32, 3, 6, 5e-4, "float32", "ordinary")
+    for recipe, mixture, clutter, distractors in (
+        (scratch, (0.5, 1.0), 0.25, 0.0),
+        (plain, (1.0, 1.0), 0.0, 0.0),
+        (ordinary, (0.75, 1.0), 0.125, 1.0),
+    ):
         settings = recipe.settings("proposal + photographs", 0, tmp_path)
-        background = (settings.companion_options() or {})["background"]
-        assert tuple(weight for _, weight in background) == mixture
-        assert settings.clutter == clutter
+        options = settings.companion_options() or {}
+        assert tuple(weight for _, weight in options["background"]) == mixture
+        assert (options["clutter"], options["distractors"]) == (clutter, distractors)
 
 
 @pytest.mark.parametrize("copies", [7.0, float("nan")])
