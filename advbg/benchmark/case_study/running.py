@@ -11,7 +11,7 @@ import torch
 from advbg.benchmark.case_study.attention import AttentionAround, fit_attention
 from advbg.benchmark.case_study.photographs import check_photographs, share_out_photographs
 from advbg.benchmark.case_study.results import read_results, with_published
-from advbg.benchmark.case_study.rows import ATTENTION, CaseRecipe
+from advbg.benchmark.case_study.rows import ATTENTION, MIXED, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
@@ -100,10 +100,15 @@ def open_case_study(
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         NotADirectoryError: where the photographs are in no folder.
-        ValueError: where a row cannot be trained, photographs are too few, or the run in `output` or in `published`
-            had other settings, which the message names, or is damaged.
+        ValueError: where a row cannot be trained, photographs are too few, a folder has a comma where sources are
+            mixed, or the run in `output` or in `published` had other settings, which the message names, or is damaged.
     """
     check_photographs(case.photographs)
+    for name, folder in (("output", output), ("photographs", case.photographs)):
+        if MIXED in rows and "," in str(folder):
+            raise ValueError(
+                f"`{name}` (={str(folder)!r}) must have no comma for the row `{MIXED}`, which lists sources"
+            )
     classes, images = len(case.study.classes), len(case.study.training.pixels)
     model = case.recipe.model_for(classes, seed=0)
     if case.recipe.tuning == GENTLE:

@@ -1,0 +1,43 @@
+"""Case studies that cannot be run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.benchmark.case_study.commands import command, run
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--rows", "nothing"), "`rows` (='nothing')"),
+        (("--rows", "black,black"), "`rows` (='black,black')"),
+        (("--epochs", "1"), "`epochs` (=1) must be 2 or more"),
+        (("--image-size", "16"), "`image_size` (=16)"),
+        (("--model", "resnet_of_mine"), "`model` (='resnet_of_mine')"),
+        (("--weights", "nowhere.safetensors"), "`weights` (='nowhere.safetensors') does not exist"),
+        (("--seeds", "0,0"), "`seeds` (='0,0')"),
+        (("--model", "test_vit"), "the row `attention` needs a model with feature maps"),
+        (("--photographs", "nowhere"), "nowhere"),
+        (("--batch-size", "15", "--epochs", "2"), "there are 3 phases"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_any_work(
+    data_dir: Path,
+    tmp_path: Path,
+    more: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run"), *more) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_would_be_read_as_several_sources_is_refused_where_they_are_mixed(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *command(data_dir, tmp_path / "seeds 0,1")) == 2
+    assert "must have no comma for the row `proposal + photographs`" in capsys.readouterr().err
+    assert not (tmp_path / "seeds 0,1").exists()
