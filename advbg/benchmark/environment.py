@@ -51,8 +51,12 @@ def machines(measured: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) ->
         measured: rows, each with the results that it is of.
     """
     found = [row.get("machine", results["machine"]) for row, results in measured]
-    names = list(dict.fromkeys(f"{one['processor']}, {one['threads']} of {one['cores']} cores" for one in found))
+    names = list(dict.fromkeys(_name(one) for one in found))
     return names[0] if len(names) == 1 else f"several machines, whose seconds do not compare ({'; '.join(names)})"
+
+
+def _name(machine: Mapping[str, str | int]) -> str:
+    return str(machine.get("gpu", f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"))
 
 
 def _processor() -> str:

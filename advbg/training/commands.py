@@ -32,6 +32,7 @@ Copies = Annotated[
         "methods without composites have none.",
     ),
 ]
+Device = Annotated[str, typer.Option(help="`auto`, which is the GPU if there is one, `cpu` or `cuda`.")]
 HoldStatistics = Annotated[
     bool,
     typer.Option(
@@ -99,7 +100,7 @@ def train(
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
     ),
-    device: Annotated[str, typer.Option(help="`auto`, `cpu` or `cuda`.")] = "auto",
+    device: Device = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
     output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
     resume: Annotated[

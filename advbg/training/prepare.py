@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from timm.data.config import resolve_model_data_config
 from torch import Tensor, nn
 
 from advbg.backgrounds.photographs import open_upright
 from advbg.naming import name_some
+from advbg.training.devices import choose_device
 from advbg.training.fit import TrainingData, check_length
 from advbg.training.folders import (
     ClassFolder,
@@ -83,19 +83,11 @@ class RunSettings:
         check_fit(self.test_fit, "test_fit")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"`validation_share` (={self.validation_share!r}) must be a share in (0, 1)")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"`device` (={self.device!r}) must be one of auto, cpu, cuda")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"`device` (={self.device!r}) is not there: torch finds no GPU")
+        choose_device(self.device)
 
     def named(self) -> dict[str, Any]:
         """All settings by their names, those of the training among them."""
         return {name: value for name, value in asdict(self).items() if name != "training"} | asdict(self.training)
-
-    def torch_device(self) -> torch.device:
-        """Where to train: the GPU if there is one, unless it was said."""
-        chosen = "cuda" if torch.cuda.is_available() else "cpu"
-        return torch.device(chosen if self.device == "auto" else self.device)
 
 
 @dataclass(frozen=True)
@@ -182,7 +174,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
     check_length(settings.training, len(parts[0]))
     if broken := _broken_photographs(settings.training, skip=skip):
         settings = replace(settings, training=replace(settings.training, leave_out=broken))
-    model = model.to(settings.torch_device())
+    model = model.to(choose_device(settings.device))
     return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
 
 

@@ -43,8 +43,8 @@ class AttentionAround(nn.Module):
                 "the row `attention` needs a model with feature maps of shape (batch, channels, rows, columns), but "
                 f"these have shape {tuple(features.shape)}"
             )
-        self.local_branch = make_local_branch(3)
-        self.fusion = make_fusion(features.shape[1], classes)
+        self.local_branch = make_local_branch(3).to(device)
+        self.fusion = make_fusion(features.shape[1], classes).to(device)
 
     def train(self, mode: bool = True) -> "AttentionAround":
         """Set the mode of all but the global branch, which is frozen with its statistics."""

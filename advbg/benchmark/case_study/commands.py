@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from advbg.training.commands import Copies, HoldStatistics, LearningRate, Tuning
+from advbg.training.commands import Copies, Device, HoldStatistics, LearningRate, Tuning
 
 
 def case_study(
@@ -34,6 +34,7 @@ def case_study(
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"
     ),
+    device: Device = "auto",
     output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
@@ -53,6 +54,7 @@ def case_study(
     from advbg.benchmark.case_study.studies import load_study
     from advbg.benchmark.progress import flushing_denormals, progress_bar
     from advbg.command_line import mendable, parse_seeds, resumable, run_folder
+    from advbg.training.devices import choose_device
     from advbg.training.models import choose_tuning
     from advbg.training.settings import FitSettings
 
@@ -76,7 +78,8 @@ def case_study(
             copies=copies,
             hold_statistics=hold_statistics,
         )
-        case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs)
+        chosen_device = choose_device(device)
+        case = CaseStudy(load_study(study, data_dir, image_size), recipe, photographs, chosen_device)
         folder = output or run_folder(case.name, resume=resume)
         target = published and published / "case-studies" / case.name
         open_case_study(folder, case, chosen, resume=resume, published=target)

@@ -1,7 +1,7 @@
 """Run a case study over seeds, and write down what was measured."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ class CaseStudy:
         study: the data.
         recipe: of all rows.
         photographs: folder of photographs, which `run_case_study` shares out between training and test.
+        device: to train on. A run may go on on another one: rows say what they were measured on.
     """
 
     study: Study
     recipe: CaseRecipe
     photographs: Path
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def name(self) -> str:
@@ -151,7 +153,7 @@ def run_case_study(
     study = case.study
     training, unseen = share_out_photographs(case.photographs, output)
     columns = columns_of(study, unseen)
-    here = environment()
+    here = environment(case.device.type)
     before = read_results(output / "results.json", case.description())
     results: dict[str, Any] = before if before is not None else case.description() | here | {"seeds": {}}
     write_json(output / "results.json", results)
@@ -187,7 +189,7 @@ def _train(
     study, recipe = case.study, case.recipe
     training, held_out = study.training, study.held_out
     data = TrainingData(training.pixels, training.targets, held_out.pixels, held_out.targets)
-    model = recipe.model_for(len(study.classes), seed)
+    model = recipe.model_for(len(study.classes), seed).to(case.device)
     if row == ATTENTION:
         return fit_attention(model, data, recipe.settings(BASELINE, seed, photographs), state_file, report)
     return fit(model, data, recipe.settings(row, seed, photographs), state_file=state_file, report=report)

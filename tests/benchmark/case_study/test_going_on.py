@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from advbg.benchmark.case_study import running
 from advbg.benchmark.case_study.pages import write_page
@@ -125,3 +126,16 @@ def test_the_page_counts_the_seeds_of_a_row_that_not_all_have(finished: Path, da
     lines = write_page(tmp_path / "docs").read_text().splitlines()
     counts = {line.split("|")[1].strip(): line.split("|")[-2].strip() for line in lines if line.startswith("| ")}
     assert {row: counts[row] for row in ROWS} == {row: "1" if row == "black" else "2" for row in ROWS}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_study_goes_on_on_a_gpu_which_its_rows_name(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rows, more in (("baseline", ()), ("baseline,attention,proposal", ("--device", "cuda", "--resume"))):
+        arguments = command(data_dir, tmp_path / "run", "--seeds", "0", "--rows", rows, *more)
+        assert run(monkeypatch, *arguments) == 0
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    measured = results["seeds"]["0"]
+    assert "gpu" not in results["machine"] | measured["baseline"].get("machine", {})
+    assert all(measured[row]["machine"]["gpu"] == torch.cuda.get_device_name() for row in ("attention", "proposal"))

@@ -1,0 +1,20 @@
+"""What results say they were measured on."""
+
+import torch
+
+from advbg.benchmark.environment import environment, machines
+
+
+def test_a_page_names_the_gpu_where_rows_were_measured_on_one_and_the_processor_elsewhere() -> None:
+    cpu = {"processor": "Some CPU", "cores": 4, "threads": 2}
+    results = {"machine": cpu}
+    assert machines([({}, results)]) == "Some CPU, 2 of 4 cores"
+    on_gpu = {"machine": cpu | {"gpu": "Some GPU"}}
+    assert machines([(on_gpu, results)]) == "Some GPU"
+    both = machines([({}, results), (on_gpu, results), (on_gpu, results)])
+    assert both == "several machines, whose seconds do not compare (Some CPU, 2 of 4 cores; Some GPU)"
+
+
+def test_no_gpu_is_named_for_what_ran_on_the_processor() -> None:
+    assert "gpu" not in environment("cpu")["machine"]
+    assert ("gpu" in environment("cuda")["machine"]) == torch.cuda.is_available()
