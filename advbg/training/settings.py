@@ -105,10 +105,13 @@ class FitSettings:
             **others,
         }
         if method == PROPOSAL:
-            for name in _OF_THE_PROPOSAL:
-                suits = getattr(defaults, name)
-                if options.get(name) is None and suits != getattr(OF_RANDOM_WEIGHTS, name):
-                    options[name] = suits
+            suits = {name: getattr(defaults, name) for name in _OF_THE_PROPOSAL}
+            if options.get("background") is not None:
+                # It may have things in it already, as photographs have, and is then no better with more.
+                suits["distractors"] = 0.0
+            for name, value in suits.items():
+                if options.get(name) is None and value != getattr(OF_RANDOM_WEIGHTS, name):
+                    options[name] = value
         rate = defaults.learning_rate if learning_rate is None else learning_rate
         return cls(tuning=tuning, learning_rate=rate, **options)
 

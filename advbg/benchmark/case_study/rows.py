@@ -15,7 +15,7 @@ from advbg.training.tunings import TuningDefaults, defaults_of
 _LEAST_SIDE = 32
 
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
-# Distractors stand in both.
+# Where there are photographs, distractors add nothing.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
 ATTENTION = "attention"
 ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)

@@ -40,7 +40,7 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
     for recipe, mixture, clutter, distractors in (
         (scratch, (0.5, 1.0), 0.25, 0.0),
         (plain, (1.0, 1.0), 0.0, 0.0),
-        (ordinary, (0.75, 1.0), 0.125, 1.0),
+        (ordinary, (0.75, 1.0), 0.125, 0.0),
     ):
         settings = recipe.settings("proposal + photographs", 0, tmp_path)
         options = settings.companion_options() or {}
