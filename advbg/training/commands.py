@@ -77,7 +77,7 @@ def train(
             metavar="NUMBER",
             help="How many other images' objects stand in each background of `proposal`, in the mean, up to "
             f"{MOST_DISTRACTORS}; by default {OF_RANDOM_WEIGHTS.distractors:g}, and {_ORDINARY.distractors:g} if "
-            "tuning is ordinary and no background is said.",
+            "tuning is ordinary, no background is said and no statistics are held.",
         ),
     ] = None,
     copies: Copies = 0.0,

@@ -106,8 +106,8 @@ class FitSettings:
         }
         if method == PROPOSAL:
             suits = {name: getattr(defaults, name) for name in _OF_THE_PROPOSAL}
-            if options.get("background") is not None:
-                # It may have things in it already, as photographs have, and is then no better with more.
+            if options.get("background") is not None or options.get("hold_statistics"):
+                # Photographs have things in them already; and what is kept by its statistics loses by distractors.
                 suits["distractors"] = 0.0
             for name, value in suits.items():
                 if options.get(name) is None and value != getattr(OF_RANDOM_WEIGHTS, name):

@@ -242,8 +242,9 @@ def test_a_tuning_has_its_own_clutter_and_distractors_unless_others_are_said(
         said = FitSettings.of(tuning, pretrained=pretrained, **{name: 0.125})
         assert (said.companion_options() or {})[name] == 0.125
         assert getattr(FitSettings.of(tuning, pretrained=pretrained, method="random"), name) is None
-    others = FitSettings.of(tuning, pretrained=pretrained, background="scenes").companion_options() or {}
-    assert (others["clutter"], others["distractors"]) == (suits[0], 0)
+    for said in ({"background": "scenes"}, {"hold_statistics": True}):
+        others = FitSettings.of(tuning, pretrained=pretrained, **said).companion_options() or {}
+        assert (others["clutter"], others["distractors"]) == (suits[0], 0)
 
 
 def test_only_the_proposal_has_clutter_and_may_have_distractors() -> None:

@@ -10,7 +10,7 @@ from torch import nn
 from advbg.benchmark.methods import PHOTOGRAPHS
 from advbg.training.models import check_model, check_tuned_model, check_weights, create_model
 from advbg.training.settings import BASELINE, PAPER, PROPOSAL, TRAINING_METHODS, FitSettings
-from advbg.training.tunings import TuningDefaults, defaults_of
+from advbg.training.tunings import defaults_of
 
 _LEAST_SIDE = 32
 
@@ -82,9 +82,9 @@ class CaseRecipe:
         return self.weights is None and not self.pretrained
 
     @property
-    def tuning_defaults(self) -> TuningDefaults:
-        """What suits the tuning, of which the proposal's `clutter` and `distractors` are."""
-        return defaults_of(self.tuning, pretrained=not self.from_scratch)
+    def clutter(self) -> float:
+        """Of the proposal's backgrounds, those that are pieces of objects."""
+        return defaults_of(self.tuning, pretrained=not self.from_scratch).clutter
 
     def model_for(self, classes: int, seed: int) -> nn.Module:
         """A new model.
@@ -111,10 +111,9 @@ class CaseRecipe:
             seed: of everything random.
             photographs: folder of those to train with.
         """
-        clutter = self.tuning_defaults.clutter
         mixed: dict[str, Any] = {
-            "background": f"adversarial={1 - clutter},{photographs}=1",
-            "clutter": clutter / 2,
+            "background": f"adversarial={1 - self.clutter},{photographs}=1",
+            "clutter": self.clutter / 2,
         }
         return FitSettings.of(
             self.tuning,

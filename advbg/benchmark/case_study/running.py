@@ -75,14 +75,15 @@ class CaseStudy:
         """What a run that goes on must have the same."""
         weights = self.recipe.weights
         training = self.recipe.settings(BASELINE, 0, self.photographs)
+        proposal = self.recipe.settings(PROPOSAL, 0, self.photographs).companion_options() or {}
         return {
             "study": self.study.name,
             **asdict(self.recipe),
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
-            "clutter": self.recipe.tuning_defaults.clutter,
-            "distractors": self.recipe.tuning_defaults.distractors,
+            "clutter": proposal["clutter"],
+            "distractors": proposal["distractors"],
             "interpolation": INTERPOLATION if self.recipe.tuning == GENTLE else None,
         }
 
