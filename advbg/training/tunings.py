@@ -19,8 +19,8 @@ class TuningDefaults:
         mask_share: of the steps, in which masks are learned.
         clean_share: of each batch, the images that keep their own background.
         clutter: of the proposal's backgrounds, those that are pieces of objects.
-        distractors: objects in each of the proposal's backgrounds, in the mean, where neither other backgrounds are said
-            nor statistics held.
+        distractors: objects in each of the proposal's backgrounds, in the mean, where no other backgrounds are said and
+            no statistics are held.
     """
 
     learning_rate: float = 5e-4
