@@ -12,7 +12,7 @@ import torch
 _PACKAGES = ("advbg", "torch", "torchvision", "timm", "kornia", "albumentations", "numpy", "scikit-image")
 
 
-def environment(device: str = "cuda") -> dict[str, Mapping[str, str | int]]:
+def environment(device: str | torch.device = "cpu") -> dict[str, Mapping[str, str | int]]:
     """Describe this machine and the versions of what runs on it.
 
     Args:

@@ -36,6 +36,7 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
     bfloat16 = run.settings.training.precision == "bfloat16"
     best_model = copy.deepcopy(fitted.model)
     best_model.load_state_dict(fitted.best_weights)
+    device = device_of(fitted.model)
     measured, best = {}, {}
     for name, pixels, targets, files in _sets(run, data):
         last_logits, best_logits = (predict(model, pixels, bfloat16=bfloat16) for model in (fitted.model, best_model))
@@ -46,8 +47,8 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
         "model": run.settings.model,
         "seed": run.settings.training.seed,
         "settings": run.settings.named(),
-        **environment(),
-        "device": str(device_of(fitted.model)),
+        **environment(device),
+        "device": str(device),
         "classes": list(run.classes),
         "images": {
             "size": data.images.shape[-1],

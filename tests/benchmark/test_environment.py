@@ -1,5 +1,6 @@
 """What results say they were measured on."""
 
+import pytest
 import torch
 
 from advbg.benchmark.environment import environment, machines
@@ -15,6 +16,11 @@ def test_a_page_names_the_gpu_where_rows_were_measured_on_one_and_the_processor_
     assert both == "several machines, whose seconds do not compare (Some CPU, 2 of 4 cores; Some GPU)"
 
 
-def test_no_gpu_is_named_for_what_ran_on_the_processor() -> None:
-    assert "gpu" not in environment("cpu")["machine"]
-    assert ("gpu" in environment("cuda")["machine"]) == torch.cuda.is_available()
+def test_no_gpu_is_named_for_what_ran_on_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"Some GPU at {device}")
+    assert environment("cuda")["machine"]["gpu"] == "Some GPU at cuda"
+    assert environment(torch.device("cuda", 1))["machine"]["gpu"] == "Some GPU at cuda:1"
+    assert all("gpu" not in described["machine"] for described in (environment(), environment("cpu")))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "gpu" not in environment("cuda")["machine"]

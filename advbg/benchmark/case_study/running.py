@@ -154,7 +154,7 @@ def run_case_study(
     study = case.study
     training, unseen = share_out_photographs(case.photographs, output)
     columns = columns_of(study, unseen)
-    here = environment(case.device.type)
+    here = environment(case.device)
     before = read_results(output / "results.json", case.description())
     results: dict[str, Any] = before if before is not None else case.description() | here | {"seeds": {}}
     write_json(output / "results.json", results)
