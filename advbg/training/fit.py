@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int64, UInt8
 from timm.optim import create_optimizer_v2  # pyright: ignore[reportPrivateImportUsage]
 from torch import Tensor, nn
 
@@ -20,6 +19,7 @@ from advbg.batch_norm import hold_statistics
 from advbg.benchmark.training import Progress
 from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
+from advbg.training.data import TrainingData
 from advbg.training.gentle import fit_classifier, interpolate_weights, interpolated
 from advbg.training.masks import quick_masks, teach_first_guess
 from advbg.training.settings import FitSettings
@@ -36,25 +36,6 @@ _PHASES = 3
 
 # In `phase_seconds`: before the first of them.
 _FIRST_GUESS, _CLASSIFIER_ALONE = "first guess", "classifier alone"
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """Images in memory, on the CPU.
-
-    Attributes:
-        images: to train on.
-        targets: indices of their classes.
-        held_out_images: to choose the best epoch by.
-        held_out_targets: indices of their classes.
-        silhouettes: where the objects of `images` are, if that is known: then no masks are learned.
-    """
-
-    images: UInt8[Tensor, "count 3 height width"]
-    targets: Int64[Tensor, "count"]
-    held_out_images: UInt8[Tensor, "held_out 3 height width"]
-    held_out_targets: Int64[Tensor, "held_out"]
-    silhouettes: Bool[Tensor, "count 1 height width"] | None = None
 
 
 @dataclass
@@ -94,7 +75,7 @@ class Fitted:
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Batches of one epoch: of equal size, `batch_size` or a little more, so that none is nearly empty."""
+    """Batches of one epoch: of equal size, `batch_size` or more, so that none is nearly empty; never twice as many."""
     return max(1, images // batch_size)
 
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from advbg.backgrounds.photographs import open_upright
 from advbg.naming import name_some
+from advbg.training.data import TrainingData
 from advbg.training.devices import choose_device
-from advbg.training.fit import TrainingData, check_length
+from advbg.training.fit import check_length
 from advbg.training.folders import (
     ClassFolder,
     LoadedImages,

@@ -14,7 +14,8 @@ from advbg.benchmark.environment import environment
 from advbg.benchmark.figures import composite_rows
 from advbg.files import save_state, save_weights
 from advbg.preview import preview
-from advbg.training.fit import Fitted, TrainingData
+from advbg.training.data import TrainingData
+from advbg.training.fit import Fitted
 from advbg.training.prepare import BEFORE, HELD_OUT, PreparedRun
 from advbg.training.testing import before_patterns, predict, rate
 

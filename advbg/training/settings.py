@@ -33,7 +33,8 @@ class FitSettings:
             mixture such as `adversarial=1,photographs/folder=1`. None for the method's own.
         photographs: folder for the method `photographs`, or None for the others.
         epochs: 1 or more.
-        batch_size: images in a step, 2 or more; a step may have a few more, so that none is nearly empty.
+        batch_size: images in a step, 2 or more; those that fill no batch of their own are shared out among the others,
+            which are nearly twice as large at most.
         learning_rate: the largest of one cycle, above 0.
         seed: of everything random, from 0 to 2**63 - 1.
         precision: `float32`, or `bfloat16` for training under autocast.

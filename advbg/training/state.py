@@ -11,7 +11,8 @@ from advbg.files import save_state
 from advbg.training.settings import FitSettings
 
 if TYPE_CHECKING:
-    from advbg.training.fit import Fitted, TrainingData
+    from advbg.training.data import TrainingData
+    from advbg.training.fit import Fitted
 
 
 class FitState:

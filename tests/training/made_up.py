@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from advbg.training.fit import TrainingData
+from advbg.training.data import TrainingData
 
 COLORS = {"blå": (30, 30, 220), "green": (30, 200, 30), "red": (220, 30, 30)}
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from advbg.benchmark.attention import attended_boxes, crop, make_fusion, make_local_branch
 from advbg.benchmark.training import Progress
-from advbg.training.fit import Fitted, TrainingData, fit
+from advbg.training.data import TrainingData
+from advbg.training.fit import Fitted, fit
 from advbg.training.settings import PLAIN, FitSettings
 
 

@@ -20,7 +20,8 @@ from advbg.benchmark.files import write_json
 from advbg.benchmark.progress import Report
 from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
-from advbg.training.fit import Fitted, TrainingData, check_length, fit
+from advbg.training.data import TrainingData
+from advbg.training.fit import Fitted, check_length, fit
 from advbg.training.gentle import INTERPOLATION, check_classifier
 from advbg.training.settings import BASELINE, PROPOSAL
 from advbg.training.tunings import GENTLE
