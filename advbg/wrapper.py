@@ -35,9 +35,12 @@ class AdversarialBackground(nn.Module):
         schedule: optimiser steps of the classifier and the mask phase.
         clean_share: share of each batch that keeps its own background in the adversarial phase, in [0, 1].
         mask_generator: `unet`, `studio` (one that also sees how far pixels are from the colour of the image's border),
-            `paper`, `nonzero` (every pixel above 0) or a module from pixels in [0, 1] to masks in [0, 1] of shape
-            (batch, 1, height, width). One without parameters has no mask phase.
-        mask_objective: `SufficiencyNecessity()` by default, `PaperObjective()`, or another `MaskObjective`.
+            `paper`, `nonzero` (every pixel that is not black) or a module from pixels in [0, 1] to masks in [0, 1] of
+            shape (batch, 1, height, width). It is shown the images shrunk to 64 pixels a side at most, and what of it
+            requires a gradient is trained in the mask phase, by Adam with its attribute `learning_rate`, else 1e-3.
+            One without such parameters has no mask phase.
+        mask_objective: `SufficiencyNecessity()` by default, `PaperObjective()`, or anything that is called with
+            (model, images, mask, targets) and returns a loss, as `advbg.masks.MaskObjective` says.
         binarization: `otsu`, `0.5`, `quantile` or `none`.
         halo: masks are widened by a random margin of up to this share of the shorter side, in [0, 1], so that the
             width of a cut-out is no cue.
@@ -165,8 +168,10 @@ class AdversarialBackground(nn.Module):
             The model's outputs.
 
         Raises:
-            ValueError: where `images` or `mask` has another shape, dtype or range, or there is neither a given nor a
-                learned mask in the adversarial phase.
+            TypeError: where `images` or `mask` is no tensor, or the outputs are not such as the task can compare.
+            ValueError: where `images` or `mask` has another shape, dtype or range, `params` are of other images, or
+                there is neither a given nor a learned mask in the adversarial phase.
+            RuntimeError: in a pass that activation checkpointing repeats around the wrapper.
         """
         # The model's own flag, since loops also call `train()` and `eval()` of the model alone.
         training = self.model.training

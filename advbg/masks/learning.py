@@ -47,11 +47,17 @@ def make_masks(
         Masks in [0, 1] of shape (batch, 1, rows, columns).
 
     Raises:
-        ValueError: where the mask generator returns another shape, or whole numbers.
+        TypeError: where the mask generator returns no tensor.
+        ValueError: where it returns another shape, or whole numbers.
     """
     # Shrunk first, so that less has to be turned into pixels.
     pixels = pixel_space.to_pixels(reduce_to_mask_size(images.float()))
     mask = mask_generator(pixels)
+    if not isinstance(mask, Tensor):
+        raise TypeError(
+            f"the mask generator {type(mask_generator).__name__} returned a {type(mask).__name__}, expected one tensor "
+            "of masks in [0, 1]"
+        )
     expected = (len(pixels), 1, *pixels.shape[-2:])
     if tuple(mask.shape) != expected:
         raise ValueError(

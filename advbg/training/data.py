@@ -46,7 +46,8 @@ class TrainingData:
         size = self.images.shape[-2:]
         if self.held_out_images.shape[-2:] != size:
             raise ValueError(
-                f"`held_out_images` must be as large as `images` ({tuple(size)}), got {_described(self.held_out_images)}"
+                f"`held_out_images` must be as large as `images` ({tuple(size)}), got "
+                f"{_described(self.held_out_images)}"
             )
         self._check("targets", torch.int64, (len(self.images),))
         self._check("held_out_targets", torch.int64, (len(self.held_out_images),))

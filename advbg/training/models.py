@@ -1,5 +1,6 @@
 """timm models for classes of one's own, from pre-trained weights or none."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import timm
 import torch
 from timm.models import load_state_dict
-from torch import nn
+from torch import Tensor, nn
 
 from advbg.naming import name_some
 from advbg.optimization import evaluating
@@ -99,6 +100,7 @@ def create_model(
         classes: how many it shall tell apart.
         seed: of its first weights; the global random stream stays as it was.
         weights: a .safetensors or .pth of the same model, whose classifier may be for other classes: it is not read.
+            Positions of another image size are resampled, as timm does where it downloads weights.
         pretrained: whether timm downloads weights.
         image_size: side of the images in pixels, for models that are made for one size; None for their own.
         tuning: how it will be trained; `ordinary` leaves a pre-trained model the first classifier that timm gives it.
@@ -109,10 +111,9 @@ def create_model(
             names that do not fit are in the message.
     """
     check_model(name)
-    config = timm.get_pretrained_cfg(name)
     options: dict[str, Any] = {"num_classes": classes, "pretrained": pretrained}
-    if image_size is not None and config is not None and config.fixed_input_size:
-        options["img_size"] = image_size
+    if image_size is not None:
+        options |= size_options(name, image_size)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
@@ -125,6 +126,17 @@ def create_model(
             # Some models' own first classifiers are so large that their gradient undoes what was learned before.
             model.reset_classifier(classes)
     return model
+
+
+def size_options(name: str, image_size: int) -> dict[str, int]:
+    """What timm must be told to make a model for images of this size: nothing, where it takes any.
+
+    Args:
+        name: of the model in timm.
+        image_size: side of the images in pixels.
+    """
+    config = timm.get_pretrained_cfg(name)
+    return {"img_size": image_size} if config is not None and config.fixed_input_size else {}
 
 
 @torch.no_grad()
@@ -156,6 +168,8 @@ def _load_backbone(model: nn.Module, file: Path) -> None:
     ours, heads = model.state_dict(), _classifiers(model)
     theirs = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
     wanted = {name for name in ours if not name.startswith(heads)}
+    if wanted == set(theirs) and any(ours[name].shape != theirs[name].shape for name in wanted):
+        theirs = _resampled(theirs, model)
     problems = {
         "are missing": sorted(wanted - set(theirs)),
         "are not the model's": sorted(set(theirs) - wanted),
@@ -165,6 +179,12 @@ def _load_backbone(model: nn.Module, file: Path) -> None:
         if names:
             raise ValueError(f"`weights` (={str(file)!r}) are of another model: {name_some(names)} {problem}")
     model.load_state_dict(theirs, strict=False)
+
+
+def _resampled(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Weights of the same model for another image size, as its own module in timm makes them fit; others as they are."""
+    resample = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    return state if resample is None else resample(dict(state), model)
 
 
 def _classifiers(model: nn.Module) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from advbg.files import save_state, save_weights
 from advbg.preview import preview
 from advbg.training.data import TrainingData
 from advbg.training.fit import Fitted
+from advbg.training.models import size_options
 from advbg.training.prepare import BEFORE, HELD_OUT, PreparedRun
 from advbg.training.testing import before_patterns, predict, rate
 
@@ -84,10 +85,12 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
         output: the folder.
     """
     config = resolve_model_data_config(fitted.model)
+    size = run.images.pixels.shape[-1]
     description = {
         "model": run.settings.model,
+        "options": size_options(run.settings.model, size),
         "classes": list(run.classes),
-        "image_size": run.images.pixels.shape[-1],
+        "image_size": size,
         "mean": list(config["mean"]),
         "std": list(config["std"]),
         "method": run.settings.training.method,

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from tests.training.made_up import some_data
 
@@ -17,7 +16,7 @@ from tests.training.made_up import some_data
         ("images", lambda value: value[:, :1], r"`images` must be uint8 .*\(18, 1, 32, 32\)"),
         ("images", lambda value: value[:0], r"`images` must be uint8 .*\(0, 3, 32, 32\)"),
         ("held_out_images", lambda value: value.float(), r"`held_out_images` must be uint8"),
-        ("held_out_images", lambda value: value[..., :16], r"`held_out_images` must be as large as `images` \(\(32, 32"),
+        ("held_out_images", lambda value: value[..., :16], r"`held_out_images` must be as large as `images` \(\(32"),
         ("targets", lambda value: value[:3], r"`targets` must be torch.int64 of shape \(18,\), got .*\(3,\)"),
         ("targets", lambda value: value.int(), r"`targets` must be torch.int64 .*torch.int32"),
         ("targets", lambda value: value - 1, r"`targets` must be indices of classes from 0, got -1"),

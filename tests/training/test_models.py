@@ -97,3 +97,18 @@ def test_a_seed_gives_the_same_weights_and_leaves_the_global_stream() -> None:
 def test_models_made_for_one_size_are_made_for_the_images() -> None:
     model = create_model("test_vit", 3, seed=0, image_size=64)
     assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
+def test_weights_of_another_image_size_are_resampled_as_timm_does(tmp_path: Path) -> None:
+    theirs = timm.create_model("test_vit", num_classes=7)
+    file = tmp_path / "w.safetensors"
+    save_file(theirs.state_dict(), file)
+    model = create_model("test_vit", 3, seed=0, weights=file, image_size=64)
+    overlay = {"file": str(file), "num_classes": 7}
+    reference = timm.create_model(
+        "test_vit", pretrained=True, num_classes=3, img_size=64, pretrained_cfg_overlay=overlay
+    )
+    head = model.pretrained_cfg["classifier"]
+    expected = {name: tensor for name, tensor in reference.state_dict().items() if not name.startswith(head)}
+    assert expected["pos_embed"].shape != theirs.state_dict()["pos_embed"].shape
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in expected.items())

@@ -60,17 +60,22 @@ def test_its_weights_load_into_the_plain_model(finished: Path) -> None:
         create_model("test_efficientnet", num_classes=3).load_state_dict(load_file(finished / f"{name}.safetensors"))
 
 
+@pytest.mark.parametrize("one_size", [False, True])
 def test_its_weights_load_without_us_as_the_documentation_says(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_size: bool
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(finished, "runs/train-001")
+    if one_size:
+        options = ("--model", "test_vit", "--method", "baseline", "--epochs", 1)
+        assert train(monkeypatch, folder, "runs/train-001", *options) == 0
+    else:
+        shutil.copytree(finished, "runs/train-001")
     page = (Path(__file__).parents[2] / "docs" / "train.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```py\n(.*?)```", page, flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(block, "train.md", "exec"), names)
-    assert names["about"].keys() >= {"model", "classes", "image_size", "mean", "std"}
-    weights = load_file(finished / "model.safetensors")
+    assert names["about"].keys() >= {"model", "options", "classes", "image_size", "mean", "std"}
+    weights = load_file("runs/train-001/model.safetensors")
     for name, tensor in names["model"].state_dict().items():
         assert torch.equal(tensor, weights[name]), name
     assert not names["model"].training
