@@ -5,6 +5,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -117,7 +118,7 @@ def attach(
         optimizer: the one that trains it.
         mean: as for `AdversarialBackground`.
         std: as for `AdversarialBackground`.
-        **options: the other options of `AdversarialBackground`.
+        **options: the other options of `AdversarialBackground`; None for their defaults.
 
     Returns:
         The attachment, with `phase`, `companions`, `given(mask=...)` and `remove()`.
@@ -127,6 +128,9 @@ def attach(
         ValueError: where an argument is out of range, or the model holds one that is wrapped or attached; the message
             names it.
     """
+    unknown = sorted(options.keys() - {option.name for option in fields(Options)})
+    if unknown:
+        raise TypeError(f"`attach` has no option {', '.join(f'`{name}`' for name in unknown)}")
     options = {name: value for name, value in options.items() if value is not None}
     companions = Companions(PixelSpace.of(model, mean, std), Options(**options), device_of(model))
     if model in _ATTACHMENTS:
@@ -172,6 +176,21 @@ def check_alone(model: nn.Module) -> None:
                 f"{place} (a {type(module).__name__}) trains against backgrounds already: pass the plain model, or "
                 "`remove()` its attachment first"
             )
+
+
+@torch.compiler.disable
+def check_not_attached(model: nn.Module) -> None:
+    """Check that a model has not been attached after it was wrapped, or the wrapper's composites get backgrounds again.
+
+    Raises:
+        ValueError: where it has.
+    """
+    attachment = _ATTACHMENTS.get(model)
+    if attachment is not None and attachment.handles:
+        raise ValueError(
+            f"the wrapped model (a {type(model).__name__}) has been attached as well, so its images would be "
+            "composited twice: call the model, not the wrapper, or `remove()` its attachment first"
+        )
 
 
 @torch.compiler.disable

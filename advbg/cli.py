@@ -263,7 +263,7 @@ def preview(
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
         channels, height, width = restored.image_shape or (0, 0, 0)
         shown = [_read_whole(file, channels, height, width) for file in files[:_SHOWN_IMAGES]]
-    made = make_preview(restored, restored.pixel_space.from_pixels(torch.stack(shown)))
+        made = make_preview(restored, restored.pixel_space.from_pixels(torch.stack(shown)))
     composite_rows(made.images, made.masks, made.composites, output, binarized_masks=made.binarized)
     print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
 

@@ -96,7 +96,8 @@ class Companions(nn.Module):
             The images themselves or composites, of the same shape, dtype and layout.
 
         Raises:
-            ValueError: where `images` or `mask` cannot be used, or no mask is given, learned or going to be.
+            ValueError: where `images` or `mask` cannot be used, `params` are of other images, or no mask is given,
+                learned or going to be.
         """
         first = self.image_shape is None
         self.build(images)
@@ -105,6 +106,8 @@ class Companions(nn.Module):
         mask = self.given.get("mask") if mask is None else mask
         targets = self.given.get("targets") if targets is None else targets
         params = self.given.get("params") if params is None else params
+        if params is not None:
+            params.check(images)
         self.targets = targets
         found = find_foreground(self.options.task, images, targets)
         mask = found if mask is None else check_mask(mask, images)

@@ -1,6 +1,7 @@
 """Put objects before other backgrounds: x ⊙ m̂ + b̂ ⊙ (1 − m̂) in the model's own space (paper, equation 3)."""
 
 from dataclasses import dataclass, fields, replace
+from typing import SupportsIndex
 
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,25 @@ class CompositeParameters:
     copies: Float[Tensor, "batch draws"] | None = None
 
     def __getitem__(self, indices: slice | Tensor | list[int]) -> "CompositeParameters":
+        if isinstance(indices, SupportsIndex) and not isinstance(indices, Tensor):
+            raise TypeError(f"draws are of batches: for one image, index with [{indices!r}] or a slice")
         draws = {field.name: getattr(self, field.name) for field in fields(self)}
         return CompositeParameters(**{name: draw[indices] for name, draw in draws.items() if draw is not None})
+
+    def check(self, images: Tensor) -> None:
+        """Check that these draws are of a batch like this one.
+
+        Args:
+            images: the model's input.
+
+        Raises:
+            ValueError: where they were drawn for other numbers of images, channels or pixels.
+        """
+        if self.backgrounds.shape != images.shape:
+            raise ValueError(
+                f"`params` were drawn for images of shape {tuple(self.backgrounds.shape)}, but `images` have shape "
+                f"{tuple(images.shape)}: replay draws on their own batch; of some of its images, `params[indices]`"
+            )
 
     def detach(self) -> "CompositeParameters":
         """The same draws, cut from the graph that made the backgrounds."""

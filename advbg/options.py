@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, SupportsIndex, get_args
+from typing import Any, SupportsFloat, SupportsIndex, get_args
 
 import torch
 from torch import Tensor
@@ -54,6 +54,9 @@ class Options:
             raise TypeError(f"`seed` (={self.seed!r}) must be a whole number")
         if not -(2**63) <= int(self.seed) < 2**63:
             raise ValueError(f"`seed` (={self.seed!r}) must be a number of 64 bits, as torch takes it")
+        for name in _NUMBERS:
+            if isinstance(getattr(self, name), str) or not isinstance(getattr(self, name), SupportsFloat):
+                raise TypeError(f"`{name}` (={getattr(self, name)!r}) must be a number")
         for name in ("clean_share", "halo", "copies", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` (={getattr(self, name)!r}) must be a share in [0, 1]")
@@ -80,7 +83,7 @@ class Options:
         check_background(self.background)
         if self.binarization not in get_args(Binarization):
             raise ValueError(
-                f"`binarization` (={self.binarization!r}) must be one of {', '.join(get_args(Binarization))}"
+                f"`binarization` (={self.binarization!r}) must be one of {', '.join(map(repr, get_args(Binarization)))}"
             )
         check_mask_generator(self.mask_generator)
         if isinstance(self.mask_objective, SufficiencyNecessity) and self.mask_objective.distance is None:

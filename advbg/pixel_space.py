@@ -10,9 +10,16 @@ import torch
 from jaxtyping import Float
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 # Interpolation and augmentation overshoot a little; a wrong mean or std overshoots by far more.
 _OVERSHOOT = 0.05
+
+# Of the range of pixels, that no channel covers more of where images are taken for normalised by more than they are.
+_NARROW = 0.5
+
+# Nor is any pixel of such a batch darker.
+_NOT_BLACK = 0.1
 
 # Of the values, that may lie further outside: boxes of noise, as `RandomErasing` makes them, have a few that do.
 _OUTLIERS = 0.01
@@ -67,6 +74,8 @@ class PixelSpace:
             raise ValueError(f"`mean` (={mean!r}) and `std` (={std!r}) must be given together")
         if mean is not None and std is not None:
             return cls(_as_tuple(mean), _as_tuple(std), "arguments")
+        if not hasattr(model, "pretrained_cfg") and isinstance(model, nn.DataParallel | DistributedDataParallel):
+            model = model.module
         if getattr(model, "pretrained_cfg", None):
             config = resolve_data_config({}, model=model)
             return cls(_as_tuple(config["mean"]), _as_tuple(config["std"]), "pretrained_cfg")
@@ -90,7 +99,8 @@ class PixelSpace:
 
         Raises:
             ValueError: where the channels differ from the statistics', a value is not finite, or more than one in a
-                hundred lies outside [0, 1].
+                hundred lies outside [0, 1]. Warns where no value is near 0 and every channel covers half of [0, 1] or
+                less.
         """
         if len(self.mean) not in (1, images.shape[1]):
             raise ValueError(
@@ -107,10 +117,15 @@ class PixelSpace:
                 f"instead of [0, 1], {outside:.0%} of them outside: pass the `mean` and `std` that the images were "
                 "normalised with, and clamp them where noise is added"
             )
-        if self.source == "pretrained_cfg" and self.mean != (0.0,) * len(self.mean) and images.min().item() == 0.0:
+        not_normalised = self.source == "pretrained_cfg" and any(self.mean) and images.min().item() == 0.0
+        widest = (pixels.amax(dim=(0, 2, 3)) - pixels.amin(dim=(0, 2, 3))).max().item()
+        # Dark images are narrow as well, but black is black; of images of one colour, nothing can be said.
+        if not_normalised or (low > _NOT_BLACK and 0 < widest <= _NARROW):
             warnings.warn(
-                f"`images` have a smallest value of exactly 0, as if not normalised, but the model's `pretrained_cfg` "
-                f"says mean {self.mean} and std {self.std}: pass `mean` and `std` if that is not what you train with",
+                f"`images` range over [{images.min().item():.3g}, {images.max().item():.3g}], which `mean` "
+                f"(={self.mean}) and `std` (={self.std}, from {self.source}) map to pixels in [{low:.3g}, {high:.3g}]"
+                f"{', as if they were not normalised' if not_normalised else ', of [0, 1]'}: pass the `mean` and `std` "
+                "that they were normalised with, if these are others",
                 stacklevel=2,
             )
 

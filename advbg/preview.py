@@ -12,7 +12,8 @@ from advbg.backgrounds.naming import Background, check_background, named_backgro
 from advbg.clutter import show_other_objects
 from advbg.companions import Companions
 from advbg.compositing import composite
-from advbg.masks import binarize
+from advbg.masks import binarize, check_mask
+from advbg.masks.learning import check_learned
 from advbg.masks.resolution import enlarge
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
@@ -24,8 +25,8 @@ class Preview:
 
     Attributes:
         images: pixels.
-        masks: the mask generator's output.
-        binarized: the same, binarised.
+        masks: the mask generator's output, or the masks that were given.
+        binarized: the same, binarised; given ones as they are.
         composites: pixels of the objects before backgrounds of the source.
     """
 
@@ -36,20 +37,37 @@ class Preview:
 
 
 @torch.no_grad()
-def preview(companions: Companions, images: Float[Tensor, "batch channel height width"], *, seed: int = 0) -> Preview:
+def preview(
+    companions: Companions,
+    images: Float[Tensor, "batch channel height width"],
+    *,
+    mask: Tensor | None = None,
+    seed: int = 0,
+) -> Preview:
     """Mask and composite images without touching the companions' own random stream.
 
     Args:
         companions: trained, or on the way.
         images: normalised as the model's input is.
+        mask: the foreground where it is known, as for `AdversarialBackground.forward`.
         seed: of the backgrounds.
 
     Returns:
         Every image composited, its object shown once, without a halo, as large and in the light as it is.
+
+    Raises:
+        ValueError: where `images` or `mask` cannot be used, or no mask is given and the library's own mask generator
+            has learned nothing, as where masks came with the images of the training.
     """
-    soft = companions.soft_mask(images)
+    companions.build(images)
+    if mask is None:
+        check_learned(companions.options.mask_generator, companions.mask_optimizer)
+        soft = companions.soft_mask(images)
+        binarized = binarize(soft, companions.options.binarization)
+    else:
+        soft = binarized = check_mask(mask, images)
     size = images.shape[-2:]
-    binarized = enlarge(binarize(soft, companions.options.binarization), size)
+    soft, binarized = enlarge(soft, size), enlarge(binarized, size)
     generator = torch.Generator(images.device).manual_seed(seed)
     count, channels, height, width = images.shape
     backgrounds = companions.source.sample(count, (channels, height, width), generator)
@@ -57,7 +75,7 @@ def preview(companions: Companions, images: Float[Tensor, "batch channel height 
     space = companions.pixel_space
     backgrounds = show_other_objects(backgrounds, space.to_pixels(images), binarized, companions.options, generator)
     composites = space.to_pixels(composite(images, binarized, backgrounds, everything, space))
-    return Preview(space.to_pixels(images), enlarge(soft, size), binarized, composites)
+    return Preview(space.to_pixels(images), soft, binarized, composites)
 
 
 def rebuild(state: Mapping[str, Any], background: Background | None = None) -> Companions:

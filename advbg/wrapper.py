@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from advbg.attachment import Attachment, check_alone, device_of, watch_optimizer
+from advbg.attachment import Attachment, check_alone, check_not_attached, device_of, watch_optimizer
 from advbg.backgrounds import Background
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
@@ -169,13 +169,14 @@ class AdversarialBackground(nn.Module):
 
         Raises:
             TypeError: where `images` or `mask` is no tensor, or the outputs are not such as the task can compare.
-            ValueError: where `images` or `mask` has another shape, dtype or range, `params` are of other images, or
-                there is neither a given nor a learned mask in the adversarial phase.
+            ValueError: where `images` or `mask` has another shape, dtype or range, `params` are of other images, the
+                model is attached as well, or there is neither a given nor a learned mask in the adversarial phase.
             RuntimeError: in a pass that activation checkpointing repeats around the wrapper.
         """
         # The model's own flag, since loops also call `train()` and `eval()` of the model alone.
         training = self.model.training
         if training or params is not None or self.companions.given.get("params") is not None:
+            check_not_attached(self.model)
             if training:
                 watch_optimizer(self.companions)
 
@@ -207,6 +208,7 @@ class AdversarialBackground(nn.Module):
         Raises:
             ValueError: where `images` or `mask` cannot be used, or these need masks and there are none.
         """
+        self.companions.build(images)
         return self.companions.draw(images, None if mask is None else check_mask(mask, images)).detach()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:

@@ -257,16 +257,20 @@ def test_arguments_of_another_type_are_named() -> None:
     # Within this suite beartype would refuse them first.
     run_without_type_checks(
         """
-        import advbg, torch
+        import advbg, numpy, torch
+        from advbg.masks import check_mask
         model = torch.nn.Linear(2, 2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        draws = advbg.AdversarialBackground(model).generate_parameters(torch.rand(2, 3, 4, 4))
         refused = {
             "`model` must be an nn.Module, got str": lambda: advbg.AdversarialBackground("resnet18"),
             "`background` (=3)": lambda: advbg.AdversarialBackground(model, background=3),
             "`mask_generator` (=3)": lambda: advbg.AdversarialBackground(model, mask_generator=3),
             "`binarization` (='0.7')": lambda: advbg.AdversarialBackground(model, binarization="0.7"),
             "`optimizer` must be a torch.optim.Optimizer": lambda: advbg.AdversarialBackground(model).attach("adam"),
-            "unexpected keyword argument": lambda: advbg.attach(model, optimizer, colour=1),
+            "`attach` has no option `cluter`, `colour`": lambda: advbg.attach(model, optimizer, colour=1, cluter=None),
+            "draws are of batches: for one image, index with [0]": lambda: draws[0],
+            "`mask` (a ndarray) must be a tensor": lambda: check_mask(numpy.ones((2, 4, 4)), torch.rand(2, 3, 4, 4)),
         }
         for message, call in refused.items():
             try:

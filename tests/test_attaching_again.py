@@ -164,3 +164,18 @@ def test_batches_without_gradients_need_no_optimizer_that_steps() -> None:
     with torch.no_grad():
         wrapper(a_batch()[0])
     assert wrapper.companions.batches == 0
+
+
+def test_a_wrapper_is_refused_while_its_model_is_attached_as_well() -> None:
+    model, images = tiny_classifier(), a_batch()[0]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = AdversarialBackground(model, schedule=Schedule(0, 0), mask_generator="nonzero")
+    wrapper.attach(optimizer)
+    wrapper(images)
+    attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 0), mask_generator="nonzero")
+    with pytest.raises(ValueError, match=r"has been attached as well, so its images would be composited twice"):
+        wrapper(images)
+    model(images)
+    wrapper.eval()(images)
+    attachment.remove()
+    wrapper.train()(images)

@@ -13,6 +13,7 @@ from scipy.ndimage import binary_dilation
 from advbg.compositing import CompositeParameters, composite, cut_out, draw_parameters, widen
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
+from tests.models import a_batch, adversarial_wrapper
 
 
 @settings(max_examples=20, deadline=None)
@@ -129,3 +130,13 @@ def test_parameters_are_taken_by_slice_list_and_tensor() -> None:
         assert part.hard is not None
         assert torch.equal(part.hard, hard[indices])
         assert part.placement is None
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 32, 32), (4, 3, 32, 32), (8, 3, 24, 32)])
+def test_draws_of_another_batch_are_refused(shape: tuple[int, ...]) -> None:
+    images, _ = a_batch()
+    wrapper = adversarial_wrapper().eval()
+    params = wrapper.generate_parameters(images)
+    assert wrapper(images, params=params).shape == (8, 4)
+    with pytest.raises(ValueError, match=r"`params` were drawn for images of shape \(8, 3, 32, 32\), but `im"):
+        wrapper(torch.rand(shape), params=params)

@@ -1,5 +1,7 @@
 """What can be chosen, and the words with which the rest is refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,19 @@ def test_parts_of_ones_own_are_called_by_their_class_or_function() -> None:
         ({"halo": 1.01}, ValueError, r"`halo` \(=1.01\) must be a share in \[0, 1\]"),
         ({"background": ""}, ValueError, r"`background` \(=''\) must be one of adversarial, random, scenes"),
         ({"background": object}, TypeError, r"`background` \(=<class 'object'>\) must have a method `sample"),
-        ({"binarization": "kmeans"}, ValueError, r"`binarization` \(='kmeans'\) must be one of otsu, 0.5, quantile"),
+        (
+            {"binarization": "kmeans"},
+            ValueError,
+            r"`binarization` \(='kmeans'\) must be one of 'otsu', '0.5', 'quantile'",
+        ),
+        ({"halo": None}, TypeError, r"`halo` \(=None\) must be a number"),
+        ({"clean_share": "0.2"}, TypeError, r"`clean_share` \(='0.2'\) must be a number"),
+        ({"background": "photographs/"}, ValueError, r"or a source, such as `Photographs\(folder\)`"),
+        (
+            {"background": Path("photographs")},
+            TypeError,
+            r"must have a method `sample.*, as `Photographs\(folder\)` has",
+        ),
         ({"mask_generator": "sam"}, ValueError, r"`mask_generator` \(='sam'\) must be one of unet, studio, paper"),
         ({"mask_generator": 7}, TypeError, r"`mask_generator` \(=7\) must map pixels to masks"),
         ({"mask_generator": UNet}, TypeError, r"`mask_generator` \(=<class .*UNet'>\) must map pixels to masks"),

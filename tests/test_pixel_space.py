@@ -1,10 +1,13 @@
 """Where a model's input lies."""
 
+from typing import Any
+
 import pytest
 import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from advbg.pixel_space import PixelSpace
@@ -38,6 +41,32 @@ def test_images_that_look_unnormalised_to_a_timm_model_are_warned_about() -> Non
     images[0, 0, 0, 0] = 0.0
     with pytest.warns(UserWarning, match="not normalised"):
         space.check(images)
+
+
+@pytest.mark.parametrize("mean_and_std", [((0.0,), (1.0,)), ((0.5,), (0.5,))])
+def test_images_that_cover_half_of_the_pixels_or_less_are_warned_about(mean_and_std: tuple[Any, Any]) -> None:
+    space = PixelSpace(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, "arguments")
+    pixels = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    images = PixelSpace(*mean_and_std).from_pixels(pixels)
+    with pytest.warns(
+        UserWarning, match=r"map to pixels in \[0\.\d+, 0\.\d+\], of \[0, 1\]: pass the `mean` and `std`"
+    ):
+        space.check(images)
+
+
+def test_images_of_one_colour_and_of_most_pixels_are_not_warned_about() -> None:
+    for pixels in (
+        torch.full((2, 3, 4, 4), 0.4),
+        torch.linspace(0.2, 0.75, 32).reshape(2, 1, 4, 4).expand(-1, 3, -1, -1),
+    ):
+        PixelSpace(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, "arguments").check(
+            PixelSpace(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD).from_pixels(pixels)
+        )
+
+
+def test_timms_configuration_is_found_in_a_model_that_is_parallel() -> None:
+    model = timm.create_model("resnet10t", num_classes=2)
+    assert PixelSpace.of(nn.DataParallel(model)) == PixelSpace.of(model) != PixelSpace()
 
 
 @pytest.mark.parametrize(

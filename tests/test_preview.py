@@ -13,7 +13,7 @@ from tests.models import a_batch, adversarial_wrapper, tiny_classifier, train
 
 
 def _trained(**options: object) -> AdversarialBackground:
-    options = {"mean": 0.5, "std": 0.5, "schedule": Schedule(0, 2)} | options
+    options = {"mean": 0.25, "std": 0.75, "schedule": Schedule(0, 2)} | options
     wrapper = AdversarialBackground(tiny_classifier(), **options)
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
     wrapper.attach(optimizer)
@@ -27,12 +27,12 @@ def test_a_preview_has_pixels_masks_and_composites_and_draws_from_no_stream() ->
     before = wrapper.companions.generator.get_state()
     made = preview(wrapper.companions, images)
     assert torch.equal(before, wrapper.companions.generator.get_state())
-    torch.testing.assert_close(made.images, images * 0.5 + 0.5)
+    torch.testing.assert_close(made.images, images * 0.75 + 0.25)
     assert made.masks.shape == made.binarized.shape == (8, 1, 32, 32)
     assert set(made.binarized.unique().tolist()) <= {0.0, 1.0}
     inside = made.binarized.expand(-1, 3, -1, -1) == 1
     torch.testing.assert_close(made.composites[inside], made.images[inside])
-    assert 0 <= made.composites.min() <= made.composites.max() <= 1
+    assert -1e-6 <= made.composites.min() <= made.composites.max() <= 1 + 1e-6
 
 
 def test_a_preview_shows_clutter_and_rebuilt_companions_show_the_same() -> None:
@@ -43,6 +43,21 @@ def test_a_preview_shows_clutter_and_rebuilt_companions_show_the_same() -> None:
     assert outside.any()
     assert (made.composites[outside] > 0).float().mean() > 0.5
     assert torch.equal(preview(rebuild(wrapper.companions.state_dict()), images).composites, made.composites)
+
+
+def test_given_masks_are_shown_and_masks_that_were_never_learned_are_not() -> None:
+    images, _ = a_batch()
+    wrapper = adversarial_wrapper(tiny_classifier(), mean=0.25, std=0.75, background="black", mask_generator="unet")
+    mask = torch.zeros(8, 32, 32, dtype=torch.bool)
+    mask[:, 8:24, 8:24] = True
+    with pytest.raises(ValueError, match="the mask generator 'unet' has learned nothing: pass `mask=`"):
+        preview(wrapper.companions, images)
+    made = preview(wrapper.companions, images, mask=mask)
+    assert torch.equal(made.masks, mask[:, None].float())
+    assert torch.equal(made.binarized, made.masks)
+    torch.testing.assert_close(made.composites, made.images * made.masks)
+    with pytest.raises(ValueError, match="`mask` has shape"):
+        preview(wrapper.companions, images, mask=mask[:1])
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ def check_background(background: object) -> None:
     if isinstance(background, str):
         if background not in source_names():
             raise ValueError(
-                f"`background` (={background!r}) must be one of {', '.join(source_names())}, or a source of your "
-                f"own{left_out()}"
+                f"`background` (={background!r}) must be one of {', '.join(source_names())}, or a source, such as "
+                f"`Photographs(folder)`{left_out()}"
             )
     elif isinstance(background, Sequence):
         for pair in background:
@@ -52,7 +52,10 @@ def check_background(background: object) -> None:
             )
     # A class has the method as well, but nothing to call it on.
     elif isinstance(background, type) or not isinstance(background, BackgroundSource):
-        raise TypeError(f"`background` (={background!r}) must have a method `sample(count, shape, generator)`")
+        raise TypeError(
+            f"`background` (={background!r}) must have a method `sample(count, shape, generator)`, as "
+            "`Photographs(folder)` has"
+        )
 
 
 def is_ours(background: Background) -> bool:

@@ -49,7 +49,7 @@ class Photographs:
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
-        """Crop photographs: each a random file, a random square of half to all of its shorter side.
+        """Crop photographs: each a random file, in the images' proportions, half to all of the largest crop that fits.
 
         Monochrome images get grey crops; other numbers of channels than 1 and 3 repeat the colours in turn.
 

@@ -113,6 +113,9 @@ class GeneratorPopulation(TrainableSource):
         lifetime: optimiser steps from birth to death of those that climb; births are spread evenly over it.
         climb_every: they climb in every so many steps; in the others nothing is differentiated for them.
         learning_rate: Adam's.
+
+    Raises:
+        ValueError: where `lifetime` or `climb_every` is under 1, or `climbing` is not from 0 to the number of members.
     """
 
     def __init__(

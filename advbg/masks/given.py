@@ -36,8 +36,11 @@ def check_mask(
         The mask as float32 with a channel.
 
     Raises:
+        TypeError: where it is no tensor.
         ValueError: where shape, dtype or range is another.
     """
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"`mask` (a {type(mask).__name__}) must be a tensor, bool or float in [0, 1]")
     if mask.ndim == 3:
         mask = mask[:, None]
     batch, _, height, width = images.shape

@@ -97,6 +97,10 @@ def learn_masks(
 
     Returns:
         The objective's loss, without a graph.
+
+    Raises:
+        TypeError: where the mask generator returns no tensor.
+        ValueError: where it returns no masks of these images, or the objective more than one number.
     """
     parameters = trainable_parameters(mask_generator)
     images, device = images.detach(), images.device.type
@@ -118,6 +122,11 @@ def learn_masks(
         # The backward pass as well, since activation checkpointing calls layers again in it.
         with evaluating(model):
             loss = objective(call_as_trained, images, mask, targets)
+            if loss.ndim:
+                raise ValueError(
+                    f"`mask_objective` ({type(objective).__name__}) returned a loss of shape {tuple(loss.shape)}, "
+                    "expected one number for the batch"
+                )
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     accumulate(parameters, gradients)
     return loss.detach()

@@ -1,5 +1,6 @@
 """What makes a mask good: it keeps the answer, and nothing of the answer is left outside of it."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -51,14 +52,20 @@ class SufficiencyNecessity:
     classes or the kind of output; the object's area follows from the data.
 
     Args:
-        area: weight of the mask's mean.
-        smoothness: weight of its total variation (0.1 in the paper).
+        area: weight of the mask's mean, 0 or more.
+        smoothness: weight of its total variation, 0 or more (0.1 in the paper).
         distance: between outputs, as `output_distance` is; by default that of the wrapper's task.
+
+    Raises:
+        ValueError: where a weight is negative or no number.
     """
 
     area: float = 1.0
     smoothness: float = 0.1
     distance: Distance | None = None
+
+    def __post_init__(self) -> None:
+        _check_weights(area=self.area, smoothness=self.smoothness)
 
     def __call__(
         self,
@@ -88,14 +95,22 @@ class PaperObjective:
 
     Args:
         area: share of the pixels that the hinge leaves free, in (0, 1).
-        smoothness: weight of the total variation.
+        smoothness: weight of the total variation, 0 or more.
         criterion: `criterion(outputs, targets)`, used where the wrapper is given targets. Without targets, the
             outputs are compared with those of the whole image.
+
+    Raises:
+        ValueError: where `area` is out of range, or `smoothness` negative or no number.
     """
 
     area: float = 0.2
     smoothness: float = 0.1
     criterion: Callable[[Any, Any], Tensor] = F.cross_entropy
+
+    def __post_init__(self) -> None:
+        if not 0 < self.area < 1:
+            raise ValueError(f"`area` (={self.area!r}) must be a share in (0, 1)")
+        _check_weights(smoothness=self.smoothness)
 
     def __call__(
         self,
@@ -116,6 +131,12 @@ class PaperObjective:
             loss = relative_distance(output_tensors(outputs, len(images)), expected, zeros)
         hinge = F.relu(mask.mean(dim=(1, 2, 3)) - self.area).mean()
         return loss + hinge + self.smoothness * mean_total_variation(mask)
+
+
+def _check_weights(**weights: float) -> None:
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(f"`{name}` (={weight!r}) must be a weight of 0 or more")
 
 
 def mean_total_variation(mask: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, ""]:

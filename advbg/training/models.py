@@ -182,7 +182,7 @@ def _load_backbone(model: nn.Module, file: Path) -> None:
 
 
 def _resampled(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Weights of the same model for another image size, as its own module in timm makes them fit; others as they are."""
+    """Weights made to fit another image size by the model's own module in timm; as they are where it has no means."""
     resample = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     return state if resample is None else resample(dict(state), model)
 

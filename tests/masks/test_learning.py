@@ -97,6 +97,24 @@ def test_a_mask_generator_of_ones_own_may_make_bool_but_no_whole_numbers() -> No
         _train_with(lambda pixels: (pixels[:, :1] > 0).long())
 
 
+def test_a_mask_generator_of_ones_own_that_returns_no_tensor_is_refused() -> None:
+    with pytest.raises(TypeError, match="returned a dict, expected one tensor of masks"):
+        make_masks(lambda pixels: {"out": pixels}, a_batch()[0], PixelSpace())  # pyright: ignore[reportArgumentType]
+
+
+def test_an_objective_of_ones_own_that_rates_each_image_apart_is_refused() -> None:
+    def each(model: Any, images: Tensor, mask: Tensor, targets: Any) -> Tensor:
+        return mask.mean(dim=(1, 2, 3))
+
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 2), mask_objective=each)
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    with pytest.raises(
+        ValueError, match=r"`mask_objective` \(function\) returned a loss of shape \(8,\), expected one"
+    ):
+        wrapper(a_batch()[0])
+
+
 def test_an_image_in_whose_soft_mask_nothing_can_be_seen_stays_as_it_is() -> None:
     seen = _train_with(lambda pixels: torch.full_like(pixels[:, :1], 1e-6), binarization="none", background="noise")
     assert torch.equal(seen, a_batch()[0])

@@ -1,5 +1,8 @@
 """What the mask objectives reward, and masks that are learned by them."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +128,20 @@ def test_the_papers_hinge_costs_what_the_area_is_over_its_share(value: float, fr
     images = torch.rand(3, 1, 8, 8)
     cost = objective(_brightness, images, torch.full((3, 1, 8, 8), value), torch.zeros(3))
     assert cost.item() == pytest.approx(max(0.0, value - free), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SufficiencyNecessity(area=-1.0), r"`area` \(=-1.0\) must be a weight of 0 or more"),
+        (lambda: SufficiencyNecessity(smoothness=math.nan), r"`smoothness` \(=nan\) must be a weight"),
+        (lambda: PaperObjective(area=20.0), r"`area` \(=20.0\) must be a share in \(0, 1\)"),
+        (lambda: PaperObjective(smoothness=-0.1), r"`smoothness` \(=-0.1\) must be a weight"),
+    ],
+)
+def test_a_weight_or_share_out_of_range_is_named(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
 
 
 def _learned_masks(objective: object, studio: float, count: int = 32, steps: int = 300) -> tuple[Tensor, Tensor]:
