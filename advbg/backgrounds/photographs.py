@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as transforms
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -18,10 +18,12 @@ class Photographs:
 
     Args:
         folder: searched with its sub-folders for images (jpg, png, bmp, webp, tif).
-        keep_in_memory: whether to read each file once and keep its pixels, for folders that fit.
+        keep_in_memory: whether to read each file once and keep its pixels, a byte for each channel, for folders that
+            fit.
 
     Attributes:
         files: the photographs, in alphabetical order.
+        keep_in_memory: as above.
 
     Raises:
         NotADirectoryError: where `folder` is none.
@@ -30,7 +32,8 @@ class Photographs:
 
     def __init__(self, folder: str | Path, *, keep_in_memory: bool = False) -> None:
         self.files = list_images(folder)
-        self._kept: dict[tuple[Path, int], Tensor] | None = {} if keep_in_memory else None
+        self.keep_in_memory = keep_in_memory
+        self._kept: dict[tuple[Path, int], UInt8[Tensor, "channel height width"]] = {}
 
     def leave_out(self, files: Iterable[Path]) -> None:
         """Show the others of these photographs only.
@@ -68,15 +71,16 @@ class Photographs:
         factor = min(tall / height, wide / width) * (0.5 + scale / 2)
         rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
         top, left = round(down * (tall - rows)), round(right * (wide - columns))
-        crop = transforms.resized_crop(photograph, top, left, rows, columns, [height, width], antialias=True)
+        crop = transforms.to_dtype(photograph[:, top : top + rows, left : left + columns], torch.float32, scale=True)
+        crop = transforms.resize(crop, [height, width], antialias=True)
         # Interpolation rounds a white pixel to just above 1.
         return crop.clamp(0, 1)
 
-    def _read(self, file: Path, channels: int) -> Tensor:
-        if self._kept is None:
-            return read_image(file, channels)
+    def _read(self, file: Path, channels: int) -> UInt8[Tensor, "channel height width"]:
+        if not self.keep_in_memory:
+            return _read_pixels(file, channels)
         if (file, channels) not in self._kept:
-            self._kept[file, channels] = read_image(file, channels)
+            self._kept[file, channels] = _read_pixels(file, channels)
         return self._kept[file, channels]
 
 
@@ -121,8 +125,12 @@ def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width
     Raises:
         ValueError: where the file cannot be read as an image; it is named.
     """
+    return transforms.to_dtype(_read_pixels(path, channels), torch.float32, scale=True)
+
+
+def _read_pixels(path: Path, channels: int) -> UInt8[Tensor, "channel height width"]:
     image = on_white(open_upright(path)).convert("L" if channels == 1 else "RGB")
-    pixels = transforms.to_dtype(transforms.pil_to_tensor(image), torch.float32, scale=True)
+    pixels = transforms.pil_to_tensor(image)
     return pixels[[channel % len(pixels) for channel in range(channels)]]
 
 

@@ -56,8 +56,8 @@ class ReplaceBackground(ImageOnlyTransform):
         """Draw the seed of the background. It is all that has to be kept to replay it."""
         return {"seed": self.py_random.getrandbits(63)}
 
-    def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Hand the mask to `apply`, in replays as well: it belongs to the image, not to the draw."""
+    def __call__(self, *args: Any, force_apply: bool = False, **kwargs: Any) -> Any:
+        """Check what comes, whether the draw changes it or not: a mask that is missing now and then would go unseen."""
         others = {"images", "volume", "volumes"} & kwargs.keys()
         if others:
             raise ValueError(f"ReplaceBackground takes an `image` with its `mask`, got {', '.join(sorted(others))}")
@@ -67,10 +67,13 @@ class ReplaceBackground(ImageOnlyTransform):
                 f"ReplaceBackground takes one `image` with its `mask`, but `additional_targets` adds "
                 f"{', '.join(more)}: which mask is whose is not said; compose them apart"
             )
-        mask = kwargs.get("mask")
-        if mask is None:
+        if kwargs.get("mask") is None:
             raise ValueError("ReplaceBackground needs the foreground of the image: pass `mask=` beside `image=`")
-        return super().apply_with_params(params | {"mask": mask}, *args, **kwargs)
+        return super().__call__(*args, force_apply=force_apply, **kwargs)
+
+    def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Hand the mask to `apply`, in replays as well: it belongs to the image, not to the draw."""
+        return super().apply_with_params(params | {"mask": kwargs["mask"]}, *args, **kwargs)
 
     def apply(self, img: np.ndarray, *args: Any, **params: Any) -> np.ndarray:
         """Replace the background of one image.

@@ -224,19 +224,19 @@ def _visible_files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
             yield entry
 
 
-def check_memory(count: int, size: int) -> None:
+def check_memory(needed: int, what: str, hint: str) -> None:
     """Check that images fit in half of the machine's memory, where that is known.
 
     Args:
-        count: of the images that are held at once, copies included.
-        size: side of the squares, in pixels.
+        needed: bytes of the images that are held at once, copies included.
+        what: needs them, for messages.
+        hint: what to do about it.
 
     Raises:
-        ValueError: where they do not.
+        ValueError: where they do not fit.
     """
-    needed = 3 * count * size**2
     if hasattr(os, "sysconf") and 2 * needed > (there := os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")):
         raise ValueError(
-            f"`image_size` (={size}) needs {needed / 1e9:.1f} GB for images, more than half of this machine's "
-            f"memory of {there / 1e9:.1f} GB: pass a smaller --image-size"
+            f"{what} needs {needed / 1e9:.1f} GB for images, more than half of this machine's memory of "
+            f"{there / 1e9:.1f} GB: {hint}"
         )

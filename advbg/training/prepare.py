@@ -160,7 +160,8 @@ def prepare(settings: RunSettings) -> PreparedRun:
     if settings.tensorboard:
         importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
     # Splitting copies the training folder's images.
-    check_memory(2 * len(folder.files) + sum(len(test.files) for test in tests.values()), size)
+    count = 2 * len(folder.files) + sum(len(test.files) for test in tests.values())
+    check_memory(3 * count * size**2, f"`image_size` (={size})", "pass a smaller --image-size")
     skip = settings.skip_unreadable
     images = load_images(folder, folder.classes, size, settings.fit, skip_unreadable=skip)
     parts = split(images, folder.classes, settings.validation_share, settings.training.seed)
@@ -184,11 +185,15 @@ def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]
     problems: dict[Path, str] = {}
     sources = photographs_in(settings.companion_options() or {})
     files = {file for source in sources for file in source.files}
+    kept, needed = {file for source in sources if source.keep_in_memory for file in source.files}, 0
     for file in sorted(files):
         try:
-            open_upright(file)
+            image = open_upright(file)
         except ValueError as error:
             problems[file] = str(error)
+        else:
+            needed += 3 * image.width * image.height if file in kept else 0
+    check_memory(needed, f"`photographs` (={settings.photographs!r})", "shrink them, or pass fewer")
     if problems and (not skip or any(problems.keys() >= set(source.files) for source in sources)):
         hint = "" if skip else "; --skip-unreadable goes on without"
         listed = name_some(list(problems.values()), "; ")

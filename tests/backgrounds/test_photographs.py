@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.transforms.v2.functional import resized_crop, to_dtype
 
 from advbg import Photographs
 from advbg.backgrounds.photographs import list_images, read_image
@@ -25,6 +26,21 @@ def test_crops_are_drawn_from_every_photograph_and_its_sub_folders(tmp_path: Pat
     assert crops.shape == (40, 3, 8, 6)
     assert set(crops.mean(dim=(2, 3)).argmax(dim=1).tolist()) == {0, 1, 2}
     assert 0 <= crops.min() <= crops.max() <= 1
+
+
+@pytest.mark.parametrize("keep_in_memory", [False, True])
+def test_crops_are_those_that_torchvision_cuts_out_of_all_of_the_pixels(tmp_path: Path, keep_in_memory: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    source = Photographs(tmp_path, keep_in_memory=keep_in_memory)
+    for seed in range(10):
+        crop = source.sample(1, (3, 16, 12), torch.Generator().manual_seed(seed))[0]
+        _, scale, down, right = torch.rand((1, 4), generator=torch.Generator().manual_seed(seed))[0].tolist()
+        rows, columns = round(40 * (0.5 + scale / 2)), round(30 * (0.5 + scale / 2))
+        place = (round(down * (40 - rows)), round(right * (60 - columns)), rows, columns)
+        whole = to_dtype(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), torch.float32, scale=True)
+        expected = resized_crop(whole, *place, [16, 12], antialias=True).clamp(0, 1)
+        assert torch.equal(crop, expected)
 
 
 def test_a_crop_is_a_part_of_its_photograph_in_proportion(tmp_path: Path) -> None:

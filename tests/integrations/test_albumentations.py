@@ -145,6 +145,11 @@ def test_what_cannot_be_composited_is_refused(sample, message):
         ReplaceBackground("noise", p=1.0)(**sample)
 
 
+def test_a_missing_mask_is_refused_whether_the_draw_needs_it_or_not():
+    with pytest.raises(ValueError, match="needs the foreground of the image: pass `mask=`"):
+        A.Compose([ReplaceBackground("noise", p=0.0)])(image=a_sample()["image"])
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.5])
 def test_a_p_that_is_no_probability_is_refused(p):
     with pytest.raises(ValueError, match=rf"`p` \(={p}\) must be a probability"):

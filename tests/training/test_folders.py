@@ -120,9 +120,9 @@ def test_many_broken_files_are_counted(tmp_path: Path) -> None:
 
 def test_images_that_do_not_fit_in_half_of_the_memory_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(folders.os, "sysconf", lambda name: {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 6}[name])
-    check_memory(16, 16)
-    with pytest.raises(ValueError, match=r"`image_size` \(=16\) needs .* GB for images, more than half"):
-        check_memory(17, 16)
+    check_memory(3 * 4096, "everything", "pass less")
+    with pytest.raises(ValueError, match=r"^everything needs 0.0 GB for images, more than half .* GB: pass less$"):
+        check_memory(3 * 4096 + 1, "everything", "pass less")
 
 
 def test_tiny_images_are_enlarged(tmp_path: Path) -> None:

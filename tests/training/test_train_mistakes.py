@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from safetensors.torch import save_file
 from timm import create_model
 
@@ -113,3 +114,22 @@ def test_images_are_counted_with_their_copies_and_the_test_folders_before_any_is
     memory -= 1
     assert train(monkeypatch, folder, tmp_path / "run", "--test", tmp_path / "webcam", "--method", "baseline") == 2
     assert "more than half of this machine's memory" in capsys.readouterr().err
+
+
+def test_photographs_that_are_kept_in_memory_have_to_fit_in_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    for name in ("a", "b"):
+        Image.new("RGB", (300, 200)).save(tmp_path / "photographs" / f"{name}.png")
+    monkeypatch.setattr("advbg.training.run.fit", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("advbg.training.folders.os.sysconf", lambda name: {"SC_PAGE_SIZE": 1}.get(name, memory))
+    memory = 2 * 2 * 300 * 200 * 3
+    options = ("--method", "photographs", "--photographs", tmp_path / "photographs")
+    with pytest.raises(pytest.fail.Exception):
+        train(monkeypatch, folder, tmp_path / "fits", *options)
+    memory -= 1
+    assert train(monkeypatch, folder, tmp_path / "run", *options) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "needs 0.0 GB for images, more than half of this machine's memory" in message
+    assert "shrink them, or pass fewer" in message

@@ -90,7 +90,8 @@ def load_study(name: str, data_dir: Path, image_size: int) -> Study:
     studio, *others = _insulators(data_dir) if name == "insulators" else _class_folders(name, data_dir)
     check_training_folder(studio)
     # Splitting copies the studio's images.
-    check_memory(2 * len(studio.files) + sum(len(folder.files) for folder in others), image_size)
+    count = 2 * len(studio.files) + sum(len(folder.files) for folder in others)
+    check_memory(3 * count * image_size**2, f"`image_size` (={image_size})", "pass a smaller --image-size")
     loaded = load_images(studio, studio.classes, image_size, "pad")
     training, held_out = split(loaded, studio.classes, _HELD_OUT, _SPLIT_SEED)
     elsewhere = {}
