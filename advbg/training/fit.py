@@ -21,7 +21,7 @@ from advbg.pixel_space import PixelSpace
 from advbg.training.augmentation import MildAugmentation
 from advbg.training.data import TrainingData
 from advbg.training.gentle import fit_classifier, interpolate_weights, interpolated
-from advbg.training.masks import quick_masks, teach_first_guess
+from advbg.training.masks import quick_masks, takes_small_images, teach_first_guess
 from advbg.training.settings import FitSettings
 from advbg.training.state import FitState
 from advbg.training.testing import accuracy, predict
@@ -80,7 +80,7 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def check_length(settings: FitSettings, images: int) -> None:
-    """Check that a training on so many images has a step for each of its phases.
+    """Check that a training on so many images has a step for each of its phases, and more than one.
 
     Raises:
         ValueError: where it has not.
@@ -90,6 +90,11 @@ def check_length(settings: FitSettings, images: int) -> None:
         raise ValueError(
             f"`epochs` (={settings.epochs}) of {images} images in batches of `batch_size` (={settings.batch_size}) are "
             f"{steps} steps, but there are {_PHASES} phases: pass more epochs or smaller batches"
+        )
+    if steps < 2:
+        raise ValueError(
+            f"`epochs` (={settings.epochs}) of {images} images in batches of `batch_size` (={settings.batch_size}) are "
+            "a single step, at the end of whose cycle the learning rate is 0: pass more epochs or smaller batches"
         )
 
 
@@ -255,9 +260,10 @@ def _start(model: nn.Module, data: TrainingData, settings: FitSettings, total_st
     if options is None:
         return Fitted(model, None)
     space = PixelSpace.of(model)
+    masks = quick_masks(options, shrinks=takes_small_images(model, data.images))
     schedule = settings.schedule(total_steps)
     wrapper = AdversarialBackground(
-        model, mean=space.mean, std=space.std, schedule=schedule, seed=settings.seed, **quick_masks(options)
+        model, mean=space.mean, std=space.std, schedule=schedule, seed=settings.seed, **masks
     )
     return Fitted(model, wrapper)
 

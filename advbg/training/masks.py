@@ -9,16 +9,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 
+from advbg.attachment import device_of
 from advbg.companions import Companions
 from advbg.masks import MaskObjective, SufficiencyNecessity, UNet, binarize
 from advbg.masks.objectives import Model, output_distance
 from advbg.masks.resolution import reduce_to_mask_size
 from advbg.masks.studio import studio_difference
-
-# In pixels, of the longer side: that of the masks themselves.
-_LARGEST_SIDE = 64
+from advbg.optimization import evaluating
 
 _FIRST_STEPS = 160
 _FIRST_BATCH = 32
@@ -31,16 +30,20 @@ _FIRST_LEARNING_RATE, _LEARNING_RATE = 3e-3, 3e-4
 class GuidedObjective:
     """Rates masks on images of 64 pixels, the size at which masks are made: a quarter of the cost at 128 pixels.
 
+    Models that cannot be called on so small images rate masks on whole ones.
+
     A model that has hardly learned says little about where objects are, so masks are also held to the guess from
     colours, in each image as much as its border is of one colour.
 
     Args:
         objective: what rates them there.
         guess_weight: of the cross-entropy with the guess.
+        shrinks: whether the model takes images of that size, as `takes_small_images` says.
     """
 
     objective: MaskObjective = field(default_factory=lambda: SufficiencyNecessity(distance=output_distance))
     guess_weight: float = 3.0
+    shrinks: bool = True
 
     def __call__(
         self,
@@ -50,13 +53,12 @@ class GuidedObjective:
         targets: Any | None = None,
     ) -> Float[Tensor, ""]:
         """Rate masks; arguments as for any `MaskObjective`."""
-        shrink = max(images.shape[-2:]) / _LARGEST_SIDE
-        if shrink > 1:
-            size = [round(side / shrink) for side in images.shape[-2:]]
-            images, mask = (F.interpolate(tensor, size=size, mode="area") for tensor in (images, mask))
-        guess = guess_silhouettes(images)
+        small_images, small_mask = reduce_to_mask_size(images), reduce_to_mask_size(mask)
+        guess = guess_silhouettes(small_images)
         with torch.autocast(images.device.type, enabled=False):
-            apart = F.binary_cross_entropy(mask.float(), guess, reduction="none").mean(dim=(1, 2, 3))
+            apart = F.binary_cross_entropy(small_mask.float(), guess, reduction="none").mean(dim=(1, 2, 3))
+        if self.shrinks:
+            images, mask = small_images, small_mask
         return self.objective(model, images, mask, targets) + self.guess_weight * (plainness(guess) * apart).mean()
 
 
@@ -66,9 +68,31 @@ def plainness(guess: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "ba
     return 1 - border.mean(dim=(1, 2))
 
 
-def quick_masks(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of `AdversarialBackground` that learn masks in few steps, where they name no others."""
-    return {"mask_generator": "studio", "mask_objective": GuidedObjective(), **options}
+@torch.no_grad()
+def takes_small_images(model: nn.Module, images: UInt8[Tensor, "count channel height width"]) -> bool:
+    """Whether a model can be called on images as small as masks: not one made for one size, or that halves too often.
+
+    Args:
+        model: left as it is.
+        images: that it is made for.
+    """
+    small = reduce_to_mask_size(torch.zeros_like(images[:1], dtype=torch.float32, device=device_of(model)))
+    try:
+        with evaluating(model):
+            model(small)
+    except Exception:  # whatever its layers raise
+        return False
+    return True
+
+
+def quick_masks(options: Mapping[str, Any], *, shrinks: bool = True) -> dict[str, Any]:
+    """Options of `AdversarialBackground` that learn masks in few steps, where they name no others.
+
+    Args:
+        options: the others.
+        shrinks: as for `GuidedObjective`.
+    """
+    return {"mask_generator": "studio", "mask_objective": GuidedObjective(shrinks=shrinks), **options}
 
 
 def guess_silhouettes(

@@ -1,5 +1,7 @@
 """Masks for short trainings."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,16 @@ from advbg import AdversarialBackground
 from advbg.benchmark.mask_quality import rate_masks
 from advbg.masks import SufficiencyNecessity
 from advbg.masks.objectives import output_distance
-from advbg.training.masks import GuidedObjective, guess_silhouettes, plainness, quick_masks, teach_first_guess
+from advbg.training.fit import fit
+from advbg.training.masks import (
+    GuidedObjective,
+    guess_silhouettes,
+    plainness,
+    quick_masks,
+    takes_small_images,
+    teach_first_guess,
+)
+from advbg.training.settings import FitSettings
 from tests.training.made_up import some_data
 
 
@@ -88,6 +99,33 @@ def test_masks_are_rated_on_images_of_64_pixels_at_most(size, seen) -> None:
     loss = GuidedObjective()(model, torch.rand(2, 3, *size), torch.rand(2, 1, *size))
     assert model.sizes == {seen}
     assert loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "takes"),
+    [("test_resnet", {}, True), ("test_vit3", {"img_size": 96}, False), ("inception_v3", {"aux_logits": False}, False)],
+)
+def test_models_that_cannot_be_called_on_small_images_are_found_out(name, options, takes) -> None:
+    model = create_model(name, num_classes=3, **options).train()
+    assert takes_small_images(model, torch.zeros(1, 3, 96, 96, dtype=torch.uint8)) is takes
+    assert model.training
+
+
+def test_such_models_rate_masks_on_whole_images_and_are_trained_to_the_end(monkeypatch) -> None:
+    model = Spy()
+    GuidedObjective(shrinks=False)(model, torch.rand(2, 3, 128, 96), torch.rand(2, 1, 128, 96))
+    assert model.sizes == {(128, 96)}
+    monkeypatch.setattr("advbg.training.masks._FIRST_STEPS", 1)
+    small = some_data()
+    large = replace(
+        small,
+        images=small.images.repeat_interleave(3, 2).repeat_interleave(3, 3),
+        held_out_images=small.held_out_images.repeat_interleave(3, 2).repeat_interleave(3, 3),
+    )
+    vit = create_model("test_vit3", num_classes=3, img_size=96)
+    fitted = fit(vit, large, FitSettings(epochs=2, batch_size=6, classifier_share=0.2, mask_share=0.4))
+    assert [phase for epoch in fitted.history for phase in epoch["phases"]][-1] == "adversarial"
+    assert "mask" in fitted.phase_seconds
 
 
 def test_small_images_are_rated_as_the_default_rates_them_but_for_the_guess() -> None:
