@@ -51,6 +51,13 @@ def stoppable(message: str) -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
 
 
+def some_path(text: str) -> Path:
+    """Read a path; an empty one, as of a shell variable that is not set, would be the current folder."""
+    if not text:
+        raise typer.BadParameter("must not be empty")
+    return Path(text)
+
+
 def parse_epochs(text: str) -> tuple[int, int, int]:
     """Read what `--epochs` takes."""
     try:
@@ -73,17 +80,19 @@ def parse_seeds(text: str) -> tuple[int, ...]:
 
 def run_folder(name: str, *, resume: bool) -> Path:
     """The newest run's folder to resume, else the next free one."""
-    taken = sorted(int(path.name.rpartition("-")[2]) for path in RUNS.glob(f"{name}-[0-9][0-9][0-9]"))
+    numbers = (path.name.removeprefix(f"{name}-") for path in RUNS.glob(f"{name}-*"))
+    taken = sorted(int(number) for number in numbers if number.isdecimal())
     newest = taken[-1] if taken else 0
     return RUNS / f"{name}-{newest if resume and taken else newest + 1:03d}"
 
 
 def claim_folder(name: str) -> Path:
     """Make the next free folder of a run, whoever else is looking for one."""
+    RUNS.mkdir(exist_ok=True)
     while True:
         path = run_folder(name, resume=False)
         try:
-            path.mkdir(parents=True)
+            path.mkdir()
         except FileExistsError:
             continue
         return path

@@ -68,6 +68,9 @@ def save_weights(weights: Mapping[str, Tensor], path: Path, *, header: str, desc
     Raises:
         OSError: where the file cannot be written; it names `path`.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    # A copy of each, since layers may share weights under several names, all of which a model asks for.
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in weights.items()
+    }
     with write_atomically(path) as temporary:
         temporary.write_bytes(save(tensors, metadata={header: json.dumps(description)}))

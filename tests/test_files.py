@@ -70,3 +70,14 @@ def test_where_there_is_no_room_the_file_before_stays_and_the_error_names_it(
 def test_a_folder_that_is_not_there_is_named_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere/state\.pt"):
         write_state(tmp_path / "nowhere" / "state.pt")
+
+
+def test_weights_that_layers_share_are_written_under_every_name(tmp_path: Path) -> None:
+    shared = torch.rand(3, 4)
+    save_weights({"a": shared, "b": shared, "c": shared[:2]}, tmp_path / "w.safetensors", header="x", description={})
+    read = load_file(tmp_path / "w.safetensors")
+    assert {name: tensor.tolist() for name, tensor in read.items()} == {
+        "a": shared.tolist(),
+        "b": shared.tolist(),
+        "c": shared[:2].tolist(),
+    }

@@ -7,7 +7,7 @@ import torch
 
 from advbg.backgrounds.mixture import Mixture, check_weights
 from advbg.backgrounds.paper import PaperGenerator
-from advbg.backgrounds.photographs import Photographs
+from advbg.backgrounds.photographs import Photographs, list_images
 from advbg.backgrounds.plain import Black, Noise
 from advbg.backgrounds.population import GeneratorPopulation
 from advbg.backgrounds.protocol import BackgroundSource, TrainableSource
@@ -157,4 +157,5 @@ def _parse_source(name: str, text: str, argument: str) -> str | BackgroundSource
         raise ValueError(
             f"`{argument}` (={name!r}{where}) must be one of {', '.join(source_names())}, or a folder of photographs"
         )
+    list_images(name, argument)
     return Photographs(name)

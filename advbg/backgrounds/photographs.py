@@ -22,6 +22,7 @@ class Photographs:
             fit.
 
     Attributes:
+        folder: of the photographs.
         files: the photographs, in alphabetical order.
         keep_in_memory: as above.
 
@@ -31,6 +32,7 @@ class Photographs:
     """
 
     def __init__(self, folder: str | Path, *, keep_in_memory: bool = False) -> None:
+        self.folder = Path(folder)
         self.files = list_images(folder)
         self.keep_in_memory = keep_in_memory
         self._kept: dict[tuple[Path, int], UInt8[Tensor, "channel height width"]] = {}
@@ -84,11 +86,12 @@ class Photographs:
         return self._kept[file, channels]
 
 
-def list_images(folder: str | Path) -> list[Path]:
+def list_images(folder: str | Path, argument: str = "folder") -> list[Path]:
     """Find the images in a folder and its sub-folders.
 
     Args:
         folder: where to look; hidden files and folders are passed over.
+        argument: what the user calls it, for messages.
 
     Returns:
         Their paths in alphabetical order, at least one.
@@ -99,7 +102,7 @@ def list_images(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise NotADirectoryError(f"`folder` (={str(folder)!r}) is not a directory")
+        raise NotADirectoryError(f"`{argument}` (={str(folder)!r}) is not a directory")
     files = sorted(
         path
         for path in folder.rglob("*")
@@ -108,7 +111,7 @@ def list_images(folder: str | Path) -> list[Path]:
         and path.is_file()
     )
     if not files:
-        raise ValueError(f"`folder` (={str(folder)!r}) has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
+        raise ValueError(f"`{argument}` (={str(folder)!r}) has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
 
@@ -149,7 +152,7 @@ def open_upright(path: Path) -> Image.Image:
             if image.mode == "F":
                 raise ValueError("it holds floating numbers of no known range")
             if image.mode.startswith("I"):  # of which `convert` would cut off the bright values
-                image = _to_8_bits(np.asarray(image))
+                image = _to_8_bits(image)
             # About the transparency of palettes `convert` would warn.
             return image.convert("RGBA") if image.mode in ("P", "PA") else image
     except Exception as error:  # damaged files raise anything in Pillow's readers
@@ -164,7 +167,16 @@ def on_white(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), colors).convert("RGB")
 
 
-def _to_8_bits(grey: np.ndarray) -> Image.Image:
-    """The high byte of 16 bits; images of 32 bits are taken for 8 or 16 bits, by their largest value."""
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """The high byte of 16 bits; images of 32 bits are taken for 8 or 16 bits, by their largest value.
+
+    A grey that stands for transparency becomes white.
+    """
+    grey, transparent = np.asarray(image), image.info.get("transparency")
+    if grey.min() < 0 or grey.max() > 65535:
+        raise ValueError(f"its values range over [{grey.min()}, {grey.max()}], which is neither 8 nor 16 bits")
     is_8_bits = grey.dtype.itemsize == 4 and grey.max() < 256
-    return Image.fromarray(np.clip(grey if is_8_bits else grey >> 8, 0, 255).astype(np.uint8))
+    eight_bits = (grey if is_8_bits else grey >> 8).astype(np.uint8)
+    if isinstance(transparent, int):
+        eight_bits[grey == transparent] = 255
+    return Image.fromarray(eight_bits)

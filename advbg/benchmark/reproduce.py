@@ -92,7 +92,7 @@ class Settings:
                 f"`photographs` (={self.photographs!r}) must be a folder if `methods` has photographs, and only then"
             )
         if self.photographs is not None:
-            list_images(self.photographs)
+            list_images(self.photographs, "photographs")
 
     @property
     def recipe(self) -> Recipe:

@@ -34,7 +34,8 @@ def write_report(runs: list[FinishedRun], path: Path) -> None:
             )
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("advbg.report").joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    write_text(path, template.render(_content(runs)))
+    # Names of files in other encodings, as archives from elsewhere leave them, are shown by their bytes.
+    write_text(path, template.render(_content(runs)).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def _content(runs: list[FinishedRun]) -> dict[str, Any]:

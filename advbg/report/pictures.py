@@ -39,9 +39,10 @@ def training_curves(runs: list[FinishedRun]) -> str:
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     for index, run in enumerate(runs):
+        name_of_run = run.name.replace("$", r"\$")  # which else begins a formula
         epochs = range(1, len(run.history) + 1)
         for axes, name in ((losses, "loss"), (accuracies, "held_out_accuracy")):
-            axes.plot(epochs, [epoch[name] for epoch in run.history], marker="o", color=f"C{index}", label=run.name)
+            axes.plot(epochs, [epoch[name] for epoch in run.history], marker="o", color=f"C{index}", label=name_of_run)
     for axes, label in ((losses, "training loss"), (accuracies, "held-out accuracy (%)")):
         _shade_phases(axes, runs[0].history)
         axes.set_xlabel("epoch")

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from advbg.command_line import some_path
 from advbg.options import MOST_DISTRACTORS
 from advbg.training.tunings import OF_RANDOM_WEIGHTS, ORDINARY, PLAIN, defaults_of
 
@@ -43,15 +44,16 @@ HoldStatistics = Annotated[
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(help="Images, with a sub-folder for each class.")],
+    folder: Annotated[Path, typer.Argument(parser=some_path, help="Images, with a sub-folder for each class.")],
     model: Annotated[str, typer.Option(help="Name of a timm model.")],
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Weights of the same model, for any classes."),
+        typer.Option(parser=some_path, metavar="FILE", help="Weights of the same model, for any classes."),
     ] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Let timm download weights.")] = False,
     test: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="Test on this folder as well; may be repeated.")
+        list[Path] | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Test on this folder as well; may be repeated."),
     ] = None,
     method: Annotated[
         str, typer.Option(help="baseline, black, noise, random, paper, proposal or photographs.")
@@ -82,7 +84,8 @@ def train(
     ] = None,
     copies: Copies = 0.0,
     photographs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Backgrounds of the method `photographs`.")
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Backgrounds of the method `photographs`."),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
     batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
@@ -102,7 +105,10 @@ def train(
     ),
     device: Device = "auto",
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write logs for TensorBoard.")] = False,
-    output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Folder of the run; a new one in `runs` by default."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
     ] = False,
@@ -115,7 +121,7 @@ def train(
     from advbg.training.models import choose_tuning
     from advbg.training.prepare import RunSettings, prepare
     from advbg.training.run import train_folder
-    from advbg.training.settings import FitSettings
+    from advbg.training.settings import FitSettings, photographs_in
 
     console = Console()
     with mendable():
@@ -150,7 +156,8 @@ def train(
             ),
         )
         path = output or run_folder("train", resume=resume)
-        check_apart(path, (folder, *(test or ())))
+        shown = photographs_in(settings.training.companion_options() or {})
+        check_apart(path, (folder, *(test or ()), *(source.folder for source in shown)))
         kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
     with stoppable("stopped before any training"), mendable(), console.status("reading images"):
         run = prepare(settings)

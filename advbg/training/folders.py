@@ -90,7 +90,7 @@ def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
         )
     # Of an image and links to it, one: the others would be held out of the training that has it.
     found = {
-        name: list({file.resolve(): file for file in sorted(files, reverse=True)}.values())
+        name: list({os.path.realpath(file): file for file in sorted(files, reverse=True)}.values())
         for name, files in found.items()
     }
     classes = tuple(sorted(found))

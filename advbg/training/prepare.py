@@ -126,6 +126,12 @@ class PreparedRun:
         images = [str(file) for images in (self.images, *self.tests.values()) for file in images.unreadable]
         return images + list(self.settings.training.leave_out or ())
 
+    @property
+    def photographs(self) -> list[str]:
+        """Paths of the photographs that the training shows."""
+        sources = photographs_in(self.settings.training.companion_options() or {})
+        return sorted({str(file) for source in sources for file in source.files})
+
     def files(self, indices: Tensor) -> list[str]:
         """Paths of images of the training folder."""
         return [str(self.images.files[index]) for index in indices.tolist()]

@@ -33,10 +33,11 @@ def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], No
 
     Raises:
         DamagedStateError: where the state in the folder is damaged or of another training.
-        ValueError: where files of the training folder are others than when the run began.
+        ValueError: where files of the training folder, or photographs, are others than when the run began.
     """
     training, held_out = run.split
-    _check_split(output / "split.json", {"training": run.files(training), "held_out": run.files(held_out)})
+    images = {"training": run.files(training), "held_out": run.files(held_out)}
+    _check_split(output / "split.json", images | {"photographs": run.photographs})
     data = run.data
     logger = TensorBoardLogger(output / "tensorboard") if run.settings.tensorboard else None
 
@@ -78,8 +79,7 @@ def _check_split(file: Path, files: dict[str, list[str]]) -> None:
         except ValueError as error:
             raise ValueError(f"{file} is damaged: {error}") from error
         if before != files:
-            raise ValueError(
-                f"the training folder has other files than {file}: images came or went since the run began"
-            )
+            what = "training folder has" if before.get("photographs") == files["photographs"] else "photographs are"
+            raise ValueError(f"the {what} other files than {file} says: images came or went since the run began")
     else:
         write_json(file, files)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from advbg.backgrounds import Photographs, parse_background
+from advbg.backgrounds.photographs import list_images
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
 from advbg.benchmark.reproduce import check_precision
 from advbg.options import Options
@@ -141,6 +142,8 @@ class FitSettings:
                 f"`photographs` (={self.photographs!r}) must be a folder if `method` (={self.method!r}) is "
                 f"{PHOTOGRAPHS}, and only then"
             )
+        if self.photographs is not None:
+            list_images(self.photographs, "photographs")
         if not self.mask_share > 0:
             raise ValueError(f"`mask_share` (={self.mask_share!r}) must be above 0, for masks to be learned")
         self.schedule(1000)

@@ -150,3 +150,18 @@ def test_floating_numbers_of_no_known_range_are_refused_by_name(tmp_path: Path) 
     Image.fromarray(np.random.default_rng(0).random((5, 5)).astype(np.float32)).save(tmp_path / "heights.tif")
     with pytest.raises(ValueError, match=r"heights\.tif cannot be read as an image: it holds floating numbers"):
         read_image(tmp_path / "heights.tif", 3)
+
+
+def test_whole_numbers_of_no_known_range_are_refused_and_a_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
+    for name, values in (("large", [[0, 70000], [2**30, 40000]]), ("negative", [[-1, 5], [6, 7]])):
+        Image.fromarray(np.array(values, dtype=np.int32)).save(tmp_path / f"{name}.tif")
+        with pytest.raises(
+            ValueError, match=rf"{name}\.tif cannot be read as an image: its values range over \[-?\d+, "
+        ):
+            read_image(tmp_path / f"{name}.tif", channels=1)
+    grey = np.full((4, 4), 30000, dtype=np.uint16)
+    grey[0] = 0
+    Image.fromarray(grey).save(tmp_path / "clear.png", transparency=30000)
+    pixels = read_image(tmp_path / "clear.png", channels=1)[0]
+    assert pixels[0].eq(0).all()
+    assert pixels[1:].eq(1).all()

@@ -137,6 +137,15 @@ def test_names_of_people_are_text_and_no_markup(page: str) -> None:
     assert "<script>" not in page
 
 
+def test_names_in_no_encoding_and_names_like_formulas_are_shown(tmp_path: Path) -> None:
+    classes = (b"caf\xe9".decode("utf-8", "surrogateescape"), "tea")
+    runs = [read_run(_make_run(tmp_path / name, classes=classes)) for name in ("first", "r2$_$")]
+    write_report(runs, tmp_path / "page.html")
+    texts = " ".join(_Page((tmp_path / "page.html").read_text(encoding="utf-8")).texts)
+    assert "caf\\udce9" in texts
+    assert "r2$_$" in texts
+
+
 def test_failures_are_pictures_unless_their_file_is_gone(page: str) -> None:
     parsed = _Page(page)
     assert sum(address.startswith("data:image/jpeg") for address in parsed.addresses) == 2

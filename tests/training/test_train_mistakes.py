@@ -61,6 +61,10 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--test", "other"], "classes that the training folder has not: purple"),
         (["--background", "nowhere"], "`background` (='nowhere') must be one of"),
         (["--photographs", "."], "must be a folder if `method`"),
+        (["--method", "photographs", "--photographs", "nowhere"], "`photographs` (='nowhere') is not a directory"),
+        (["--photographs", ""], "Invalid value for '--photographs': must not be empty"),
+        (["--background", "same"], "`background` (='same') has no images"),
+        (["--method", "baseline", "--epochs", "1", "--batch-size", "24"], "are a single step, at the end of whose"),
         (["--epochs", "1", "--batch-size", "99"], "are 1 steps, but there are 3 phases"),
     ],
 )

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from advbg.benchmark.demonstrations.tables import table_rows
-from advbg.command_line import claim_folder
+from advbg.command_line import claim_folder, run_folder
 from advbg.report.runs import read_run
-from advbg.training.folders import find_classes
+from advbg.training.folders import find_classes, load_images
 from tests.training.command_line import results_of, run, train
 from tests.training.made_up import a_folder, a_picture
 
@@ -22,7 +22,7 @@ def test_two_trainings_that_look_for_a_folder_at_once_get_one_each(
     mkdir, late = Path.mkdir, []
 
     def somebody_was_faster(self: Path, *arguments: object, **options: object) -> None:
-        if not late:
+        if not late and self.name.startswith("train"):
             late.append(self)
             mkdir(self, parents=True)
         mkdir(self, *arguments, **options)
@@ -30,6 +30,30 @@ def test_two_trainings_that_look_for_a_folder_at_once_get_one_each(
     monkeypatch.setattr(Path, "mkdir", somebody_was_faster)
     assert claim_folder("train") == Path("runs/train-002")
     assert late == [Path("runs/train-001")]
+
+
+def test_a_thousandth_run_is_numbered_and_resumed_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("train-999", "train-1000", "train-mine", "train"):
+        Path("runs", name).mkdir(parents=True)
+    assert run_folder("train", resume=True) == Path("runs/train-1000")
+    assert claim_folder("train") == Path("runs/train-1001")
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("runs").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileExistsError, match="runs"):
+        claim_folder("train")
+
+
+def test_a_link_to_itself_is_one_unreadable_file(tmp_path: Path) -> None:
+    folder = a_folder(tmp_path / "images", 4)
+    (folder / "red" / "loop.png").symlink_to(folder / "red" / "loop.png")
+    found = find_classes(folder)
+    assert folder / "red" / "loop.png" in found.files
+    loaded = load_images(found, found.classes, 32, "pad", skip_unreadable=True)
+    assert list(loaded.unreadable) == [folder / "red" / "loop.png"]
 
 
 def test_links_bring_no_image_twice_and_lead_into_no_circle(tmp_path: Path) -> None:
@@ -56,6 +80,9 @@ def test_a_run_is_not_written_among_images(place: str, tmp_path: Path, monkeypat
     monkeypatch.chdir(folder)
     assert run(monkeypatch, "train", ".", "--model", "test_efficientnet") == 2
     assert "`output` (='runs/train-001') lies in '.'" in capsys.readouterr().err
+    for shown in (("--method", "photographs", "--photographs", "."), ("--background", "adversarial=1,.=1")):
+        assert run(monkeypatch, "train", outdoors, "--model", "test_efficientnet", *shown) == 2
+        assert "`output` (='runs/train-001') lies in '.'" in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -165,6 +192,20 @@ def test_a_damaged_split_is_named(folder: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "run" / "split.json").write_text("{oops")
     assert train(monkeypatch, folder, tmp_path / "run", "--method", "baseline", "--resume") == 2
     assert f"{tmp_path / 'run' / 'split.json'} is damaged" in capsys.readouterr().err
+
+
+def test_photographs_that_come_while_a_run_is_stopped_are_refused(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    a_picture("red", 1).save(tmp_path / "photographs" / "a.png")
+    options = ("--method", "photographs", "--photographs", tmp_path / "photographs")
+    assert train(monkeypatch, folder, tmp_path / "run", *options) == 0
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert split["photographs"] == [str(tmp_path / "photographs" / "a.png")]
+    a_picture("red", 2).save(tmp_path / "photographs" / "b.png")
+    assert train(monkeypatch, folder, tmp_path / "run", *options, "--resume") == 2
+    assert "the photographs are other files than" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_seed_too_large_for_torch_is_refused_by_name(

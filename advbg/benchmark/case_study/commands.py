@@ -8,13 +8,17 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from advbg.command_line import some_path
 from advbg.training.commands import Copies, Device, HoldStatistics, LearningRate, Tuning
 
 
 def case_study(
     study: Annotated[str, typer.Argument(help="office10, fruits or insulators.")],
     photographs: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Photographs: two thirds to train with, one to test before.")
+        Path,
+        typer.Option(
+            parser=some_path, metavar="FOLDER", help="Photographs: two thirds to train with, one to test before."
+        ),
     ],
     data_dir: Annotated[Path, typer.Option(help="Folder of the data.")] = Path("data"),
     model: Annotated[str, typer.Option(help="Name of a timm model.")] = "tf_efficientnet_lite0",
@@ -53,7 +57,7 @@ def case_study(
     from advbg.benchmark.case_study.running import CaseStudy, open_case_study, run_case_study
     from advbg.benchmark.case_study.studies import load_study
     from advbg.benchmark.progress import flushing_denormals, progress_bar
-    from advbg.command_line import mendable, parse_seeds, resumable, run_folder
+    from advbg.command_line import UserError, mendable, parse_seeds, resumable, run_folder
     from advbg.training.devices import choose_device
     from advbg.training.models import choose_tuning
     from advbg.training.settings import FitSettings
@@ -83,9 +87,12 @@ def case_study(
         folder = output or run_folder(case.name, resume=resume)
         target = published and published / "case-studies" / case.name
         open_case_study(folder, case, chosen, resume=resume, published=target)
-    with resumable(), progress_bar(console) as report, flushing_denormals():
-        after_row = partial(publish, folder, case, published) if published is not None else lambda: None
-        results = run_case_study(case, chosen, numbers, folder, report, after_row)
-        after_row()
+    try:
+        with resumable(), progress_bar(console) as report, flushing_denormals():
+            after_row = partial(publish, folder, case, published) if published is not None else lambda: None
+            results = run_case_study(case, chosen, numbers, folder, report, after_row)
+            after_row()
+    except ValueError as error:
+        raise UserError(str(error)) from error
     console.print(rich_table(results))
     console.print(f"Results and figures are in [bold]{escape(str(folder))}[/bold]", soft_wrap=True)

@@ -104,10 +104,11 @@ def open_case_study(
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         NotADirectoryError: where the photographs are in no folder.
-        ValueError: where a row cannot be trained, photographs are too few, a folder has a comma where sources are
-            mixed, or the run in `output` or in `published` had other settings, which the message names, or is damaged.
+        ValueError: where a row cannot be trained, photographs are too few, cannot be read or are others than when the
+            run began, a folder has a comma where sources are mixed, or the run in `output` or in `published` had other
+            settings, which the message names, or is damaged.
     """
-    check_photographs(case.photographs)
+    check_photographs(case.photographs, output)
     for name, folder in (("output", output), ("photographs", case.photographs)):
         if MIXED in rows and "," in str(folder):
             raise ValueError(
