@@ -1,7 +1,9 @@
 """The documentation does what it says."""
 
+import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +71,20 @@ def test_what_is_said_to_suit_each_tuning_is_what_it_has() -> None:
         shares = [100 * defaults.classifier_share, 100 * defaults.mask_share]
         others = [defaults.clean_share, defaults.clutter, defaults.distractors]
         assert written == pytest.approx([defaults.learning_rate, *shares, *others])
+
+
+def test_the_figures_of_copies_are_those_that_were_published() -> None:
+    page = (_DOCS / "train.md").read_text(encoding="utf-8")
+    (paragraph,) = [part for part in page.split("\n\n") if part.startswith("A studio shows one apple")]
+    sentence = paragraph.split("with copies too,")[1].split("With\ngentle")[0]
+    shown = []
+    for tuning in ("plain", "ordinary", "scratch"):
+        for study, method in (
+            (f"fruits-{tuning}-copies", "baseline"),
+            (f"fruits-{tuning}", "proposal"),
+            (f"fruits-{tuning}-copies", "proposal"),
+        ):
+            file = _DOCS / "results" / "case-studies" / study / "results.json"
+            seeds = json.loads(file.read_text(encoding="utf-8"))["seeds"].values()
+            shown.append(f"{statistics.mean(seed[method]['accuracy']['shop'] for seed in seeds):.1f}")
+    assert re.findall(r"\d+\.\d", sentence) == shown
