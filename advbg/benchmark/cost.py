@@ -22,6 +22,10 @@ from advbg.training.models import check_model, check_size, create_model
 from advbg.wrapper import AdversarialBackground
 
 CLASSES = 10
+
+# Of the images' normalisation.
+_MEAN, _STD = 0.5, 0.25
+
 # A whole training, of which `Schedule.fractions` says how much belongs to which phase.
 _WHOLE = 100_000
 _MEMORY_STEPS = CLIMB_EVERY + 1
@@ -139,7 +143,8 @@ def _synchronize(device: torch.device) -> None:
 def _batch(settings: CostSettings) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     side = settings.image_size
-    images = torch.rand((settings.batch_size, 3, side, side), generator=generator) - 0.5
+    pixels = torch.rand((settings.batch_size, 3, side, side), generator=generator)
+    images = (pixels - _MEAN) / _STD
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     targets = torch.randint(CLASSES, (settings.batch_size,), generator=generator)
     return images.to(settings.device, memory_format=layout), targets.to(settings.device)
@@ -170,7 +175,7 @@ def _mask_phase(settings: CostSettings) -> Step:
 
 
 def _wrapper(settings: CostSettings, **options: Any) -> AdversarialBackground:
-    return AdversarialBackground(_model(settings), mean=0.5, std=0.25, **options).train()
+    return AdversarialBackground(_model(settings), mean=_MEAN, std=_STD, **options).train()
 
 
 def _ordinary_step(model: nn.Module, settings: CostSettings) -> Step:

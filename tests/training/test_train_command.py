@@ -137,7 +137,8 @@ def test_runs_are_numbered_and_the_newest_is_resumed(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    command = ("train", folder, "--model", "test_resnet", "--image-size", 16, "--epochs", 1, "--method", "baseline")
+    quick = ("--image-size", 16, "--epochs", 1, "--batch-size", 12, "--method", "baseline")
+    command = ("train", folder, "--model", "test_resnet", *quick)
     for extra in ((), (), ("--resume",)):
         assert run(monkeypatch, *command, *extra) == 0
     assert sorted(path.name for path in Path("runs").iterdir()) == ["train-001", "train-002"]

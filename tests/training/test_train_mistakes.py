@@ -63,7 +63,7 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--photographs", "."], "must be a folder if `method`"),
         (["--method", "photographs", "--photographs", "nowhere"], "`photographs` (='nowhere') is not a directory"),
         (["--photographs", ""], "Invalid value for '--photographs': must not be empty"),
-        (["--background", "same"], "`background` (='same') has no images"),
+        (["--background", "empty"], "`background` (='empty') has no images"),
         (["--method", "baseline", "--epochs", "1", "--batch-size", "24"], "are a single step, at the end of whose"),
         (["--epochs", "1", "--batch-size", "99"], "are 1 steps, but there are 3 phases"),
     ],
@@ -72,6 +72,7 @@ def test_mistakes_are_one_line_before_anything_is_written(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys, arguments, message
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
     for name in ("other/purple", "same/blå"):
         Path(name).mkdir(parents=True)
         a_picture().save(Path(name) / "x.png")
