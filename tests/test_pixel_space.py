@@ -1,7 +1,5 @@
 """Where a model's input lies."""
 
-from typing import Any
-
 import pytest
 import timm
 import torch
@@ -43,11 +41,9 @@ def test_images_that_look_unnormalised_to_a_timm_model_are_warned_about() -> Non
         space.check(images)
 
 
-@pytest.mark.parametrize("mean_and_std", [((0.0,), (1.0,)), ((0.5,), (0.5,))])
-def test_images_that_cover_half_of_the_pixels_or_less_are_warned_about(mean_and_std: tuple[Any, Any]) -> None:
+def test_pixels_that_were_not_normalised_as_it_was_said_are_warned_about() -> None:
     space = PixelSpace(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, "arguments")
-    pixels = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
-    images = PixelSpace(*mean_and_std).from_pixels(pixels)
+    images = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with pytest.warns(
         UserWarning, match=r"map to pixels in \[0\.\d+, 0\.\d+\], of \[0, 1\]: pass the `mean` and `std`"
     ):
@@ -57,7 +53,7 @@ def test_images_that_cover_half_of_the_pixels_or_less_are_warned_about(mean_and_
 def test_images_of_one_colour_and_of_most_pixels_are_not_warned_about() -> None:
     for pixels in (
         torch.full((2, 3, 4, 4), 0.4),
-        torch.linspace(0.2, 0.75, 32).reshape(2, 1, 4, 4).expand(-1, 3, -1, -1),
+        torch.linspace(0.3, 0.7, 32).reshape(2, 1, 4, 4).expand(-1, 3, -1, -1),
     ):
         PixelSpace(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, "arguments").check(
             PixelSpace(IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD).from_pixels(pixels)
