@@ -1,6 +1,6 @@
 """Photographs as backgrounds (the paper's "real backgrounds")."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,13 +61,21 @@ class Photographs:
         Raises:
             ValueError: where a file cannot be read as an image; it is named.
         """
-        draws = torch.rand((count, 4), generator=generator, device=generator.device).cpu()
-        return torch.stack([self._crop(draw, shape) for draw in draws]).to(generator.device)
+        return self.sample_with_files(count, shape, generator)[0]
 
-    def _crop(self, draw: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    def sample_with_files(
+        self, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> tuple[Float[Tensor, "count channel height width"], list[Path]]:
+        """Crop photographs as `sample` does, and say of each which file it is of."""
+        draws = torch.rand((count, 4), generator=generator, device=generator.device).tolist()
+        files = [self.files[int(draw[0] * len(self.files))] for draw in draws]
+        crops = [self._crop(file, draw[1:], shape) for file, draw in zip(files, draws, strict=True)]
+        return torch.stack(crops).to(generator.device), files
+
+    def _crop(self, file: Path, draw: Sequence[float], shape: tuple[int, int, int]) -> Tensor:
         channels, height, width = shape
-        which, scale, down, right = draw.tolist()
-        photograph = self._read(self.files[int(which * len(self.files))], channels)
+        scale, down, right = draw
+        photograph = self._read(file, channels)
         tall, wide = photograph.shape[-2:]
         # The largest crop of the images' proportions that fits, then half to all of it.
         factor = min(tall / height, wide / width) * (0.5 + scale / 2)

@@ -17,7 +17,9 @@ def case_study(
     photographs: Annotated[
         Path,
         typer.Option(
-            parser=some_path, metavar="FOLDER", help="Photographs: two thirds to train with, one to test before."
+            parser=some_path,
+            metavar="FOLDER",
+            help="Photographs to test before, and for rows that train with two thirds of them.",
         ),
     ],
     data_dir: Annotated[Path, typer.Option(help="Folder of the data.")] = Path("data"),

@@ -1,16 +1,21 @@
 """Photographs to train with, and others to test before."""
 
 import json
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from advbg.backgrounds.photographs import list_images, open_upright
 from advbg.benchmark.files import write_json
-from advbg.files import write_atomically
 from advbg.naming import name_some
 
-# Every so many-th photograph, in alphabetical order, is only tested before.
+# A training with photographs leaves out one of so many parts of the folder; seeds take turns.
+PARTS = 3
+
+# Every so many-th photograph, in alphabetical order, is tested before.
 _EVERY = 3
+
+# With fewer, a part may have none that is tested before.
+_FEWEST = PARTS * _EVERY
 
 
 def check_photographs(folder: Path, output: Path) -> list[Path]:
@@ -22,16 +27,16 @@ def check_photographs(folder: Path, output: Path) -> list[Path]:
 
     Raises:
         NotADirectoryError: where `folder` is none.
-        ValueError: where it has fewer than three images, some cannot be read, or the run in `output` shared out others.
+        ValueError: where it has fewer than nine images, some cannot be read, or the run in `output` had others.
     """
     files = list_images(folder, "photographs")
-    if len(files) < _EVERY:
-        raise ValueError(f"`photographs` (={str(folder)!r}) must have {_EVERY} images or more, got {len(files)}")
+    if len(files) < _FEWEST:
+        raise ValueError(f"`photographs` (={str(folder)!r}) must have {_FEWEST} images or more, got {len(files)}")
     before = _list_of(output)
     if before.is_file() and json.loads(before.read_text(encoding="utf-8")) != _described(folder, files):
         raise ValueError(
-            f"`photographs` (={str(folder)!r}) has other files than when the run in {str(output)!r} shared them out: "
-            "what is trained with could be what is tested before"
+            f"`photographs` (={str(folder)!r}) has other files than when the run in {str(output)!r} began: rows would "
+            "be trained and tested before different ones"
         )
     problems = []
     for file in files:
@@ -44,34 +49,45 @@ def check_photographs(folder: Path, output: Path) -> list[Path]:
     return files
 
 
-def share_out_photographs(folder: Path, output: Path) -> tuple[Path, Path]:
-    """Copy photographs into two folders of a run.
+def note_photographs(folder: Path, output: Path) -> list[Path]:
+    """List the photographs of a folder, and write down in a run which they are, for `check_photographs`.
 
     Args:
         folder: of photographs that `check_photographs` lets pass.
         output: folder of the run.
-
-    Returns:
-        The folder of those to train with, two of three, and that of those that no training sees.
     """
     files = list_images(folder, "photographs")
-    folders = output / "photographs" / "training", output / "photographs" / "unseen"
-    for place in folders:
-        place.mkdir(parents=True, exist_ok=True)
     write_json(_list_of(output), _described(folder, files))
-    for index, file in enumerate(files):
-        # The number keeps files apart that have the same name in different sub-folders.
-        target = folders[index % _EVERY == 0] / f"{index:05d}{file.suffix.lower()}"
-        if not target.exists():
-            with write_atomically(target) as temporary:
-                shutil.copyfile(file, temporary)
-    return folders
+    return files
+
+
+def shown_in_tests(files: Sequence[Path]) -> list[Path]:
+    """Those of a folder's photographs that objects are put before in the test.
+
+    Args:
+        files: all of them, in alphabetical order.
+    """
+    return list(files[::_EVERY])
+
+
+def left_out_of_training(files: Sequence[Path], seed: int) -> list[Path]:
+    """The third of a folder's photographs that a training does not see: neighbours in alphabetical order.
+
+    Neighbours are often crops of one picture, or pictures of one place: a training that sees some of them knows the
+    others.
+
+    Args:
+        files: all of them, in alphabetical order.
+        seed: of the training; in three that follow each other every photograph is left out once.
+    """
+    part = seed % PARTS
+    return list(files[len(files) * part // PARTS : len(files) * (part + 1) // PARTS])
 
 
 def _list_of(output: Path) -> Path:
-    return output / "photographs" / "files.json"
+    return output / "photographs.json"
 
 
-def _described(folder: Path, files: list[Path]) -> dict[str, int]:
+def _described(folder: Path, files: Sequence[Path]) -> dict[str, int]:
     """Files by their places in the folder, with their sizes in bytes."""
     return {str(file.relative_to(folder)): file.stat().st_size for file in files}

@@ -17,6 +17,8 @@ _LEAST_SIDE = 32
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 # Where there are photographs, distractors add nothing.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
+# Those that are trained with photographs.
+OF_PHOTOGRAPHS = (PHOTOGRAPHS, MIXED)
 ATTENTION = "attention"
 ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)
 
@@ -103,13 +105,14 @@ class CaseRecipe:
             tuning=self.tuning,
         )
 
-    def settings(self, row: str, seed: int, photographs: Path) -> FitSettings:
+    def settings(self, row: str, seed: int, photographs: Path, unseen: Sequence[Path] = ()) -> FitSettings:
         """What `fit` is told.
 
         Args:
             row: one of `ROWS` but `attention`, which is trained as two baselines.
             seed: of everything random.
             photographs: folder of those to train with.
+            unseen: photographs that are not trained with.
         """
         mixed: dict[str, Any] = {
             "background": f"adversarial={1 - self.clutter},{photographs}=1",
@@ -127,5 +130,6 @@ class CaseRecipe:
             precision=self.precision,
             copies=0.0 if row in (BASELINE, PAPER) else self.copies,
             hold_statistics=self.hold_statistics,
+            leave_out=tuple(str(file) for file in unseen) if row in OF_PHOTOGRAPHS else None,
             **(mixed if row == MIXED else {}),
         )

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from advbg.benchmark.case_study.attention import AttentionAround, fit_attention
-from advbg.benchmark.case_study.photographs import check_photographs, share_out_photographs
+from advbg.benchmark.case_study.photographs import PARTS, check_photographs, left_out_of_training, note_photographs
 from advbg.benchmark.case_study.results import read_results, with_published
-from advbg.benchmark.case_study.rows import ATTENTION, MIXED, CaseRecipe
+from advbg.benchmark.case_study.rows import ATTENTION, MIXED, OF_PHOTOGRAPHS, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
@@ -41,7 +41,7 @@ class CaseStudy:
     Attributes:
         study: the data.
         recipe: of all rows.
-        photographs: folder of photographs, which `run_case_study` shares out between training and test.
+        photographs: folder of photographs; those that a training is tested before, it does not see.
         device: to train on. A run may go on on another one: rows say what they were measured on.
     """
 
@@ -82,6 +82,7 @@ class CaseStudy:
             **asdict(self.recipe),
             "weights": weights and Path(weights).name,
             "photographs": self.photographs.name,
+            "photographs_in_parts": PARTS,
             **{name: getattr(training, name) for name in _RECIPE_OF_ALL_ROWS},
             "clutter": proposal["clutter"],
             "distractors": proposal["distractors"],
@@ -105,15 +106,14 @@ def open_case_study(
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         NotADirectoryError: where the photographs are in no folder.
         ValueError: where a row cannot be trained, photographs are too few, cannot be read or are others than when the
-            run began, a folder has a comma where sources are mixed, or the run in `output` or in `published` had other
-            settings, which the message names, or is damaged.
+            run began, their folder has a comma where sources are mixed, or the run in `output` or in `published` had
+            other settings, which the message names, or is damaged.
     """
     check_photographs(case.photographs, output)
-    for name, folder in (("output", output), ("photographs", case.photographs)):
-        if MIXED in rows and "," in str(folder):
-            raise ValueError(
-                f"`{name}` (={str(folder)!r}) must have no comma for the row `{MIXED}`, which lists sources"
-            )
+    if MIXED in rows and "," in str(case.photographs):
+        raise ValueError(
+            f"`photographs` (={str(case.photographs)!r}) must have no comma for the row `{MIXED}`, which lists sources"
+        )
     classes, images = len(case.study.classes), len(case.study.training.pixels)
     model = case.recipe.model_for(classes, seed=0)
     if case.recipe.tuning == GENTLE:
@@ -152,25 +152,32 @@ def run_case_study(
 
     Returns:
         What `results.json` holds.
+
+    Raises:
+        ValueError: where so few images are held out that a row of photographs could not be tested.
     """
     study = case.study
-    training, unseen = share_out_photographs(case.photographs, output)
-    columns = columns_of(study, unseen)
+    photographs, columns = note_photographs(case.photographs, output), columns_of(study, case.photographs)
+    # Known before any training, since there may be none.
+    parts = range(PARTS if set(rows) & set(OF_PHOTOGRAPHS) else 0)
+    before_unseen = [columns.before(left_out_of_training(photographs, part)) for part in parts]
     here = environment(case.device)
     before = read_results(output / "results.json", case.description())
     results: dict[str, Any] = before if before is not None else case.description() | here | {"seeds": {}}
     write_json(output / "results.json", results)
     bfloat16 = case.recipe.precision == "bfloat16"
     for seed in seeds:
+        unseen = left_out_of_training(photographs, seed)
         measured = results["seeds"].setdefault(str(seed), {})
         for row in rows:
             if row in measured:
                 continue
             state_file = output / f"seed-{seed}" / row / "state.pt"
             state_file.parent.mkdir(parents=True, exist_ok=True)
-            fitted = _train(case, row, seed, training, state_file, partial(report, run=f"{row} {seed}"))
+            fitted = _train(case, row, seed, unseen, state_file, partial(report, run=f"{row} {seed}"))
+            tested = before_unseen[seed % PARTS] if row in OF_PHOTOGRAPHS else columns
             measured[row] = measured_in({row: {}}, here, results)[row] | {
-                "accuracy": measure(fitted.model, columns, bfloat16=bfloat16),
+                "accuracy": measure(fitted.model, tested, bfloat16=bfloat16),
                 "seconds": round(sum(fitted.phase_seconds.values()), 1),
                 "phase_seconds": {phase: round(seconds, 1) for phase, seconds in fitted.phase_seconds.items()},
             }
@@ -187,15 +194,16 @@ def run_case_study(
 
 
 def _train(
-    case: CaseStudy, row: str, seed: int, photographs: Path, state_file: Path, report: Callable[..., None]
+    case: CaseStudy, row: str, seed: int, unseen: Sequence[Path], state_file: Path, report: Callable[..., None]
 ) -> Fitted:
     study, recipe = case.study, case.recipe
     training, held_out = study.training, study.held_out
     data = TrainingData(training.pixels, training.targets, held_out.pixels, held_out.targets)
     model = recipe.model_for(len(study.classes), seed).to(case.device)
     if row == ATTENTION:
-        return fit_attention(model, data, recipe.settings(BASELINE, seed, photographs), state_file, report)
-    return fit(model, data, recipe.settings(row, seed, photographs), state_file=state_file, report=report)
+        return fit_attention(model, data, recipe.settings(BASELINE, seed, case.photographs), state_file, report)
+    settings = recipe.settings(row, seed, case.photographs, unseen)
+    return fit(model, data, settings, state_file=state_file, report=report)
 
 
 def _draw_examples(fitted: Fitted, study: Study, path: Path) -> None:

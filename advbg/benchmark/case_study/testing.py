@@ -1,6 +1,7 @@
 """What a trained model of a case study is tested on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 
 from advbg.backgrounds import Photographs
+from advbg.benchmark.case_study.photographs import shown_in_tests
 from advbg.benchmark.case_study.studies import Images, Study
 from advbg.benchmark.mask_quality import MaskQuality, rate_masks
 from advbg.training.testing import accuracy, predict
@@ -33,7 +35,36 @@ def column_sizes(study: Study) -> dict[str, int]:
     return {HELD_OUT: held_out, NEW_BACKGROUND: _BACKGROUNDS * held_out, **elsewhere}
 
 
-def columns_of(study: Study, unseen: Path) -> dict[str, Images]:
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a study.
+
+    Attributes:
+        sets: images by the names of the columns.
+        behind: the photograph behind each image of `NEW_BACKGROUND`.
+    """
+
+    sets: dict[str, Images]
+    behind: tuple[Path, ...]
+
+    def before(self, photographs: Collection[Path]) -> "Columns":
+        """The columns with those new backgrounds only that are of some photographs.
+
+        Raises:
+            ValueError: where there are none.
+        """
+        kept = [index for index, file in enumerate(self.behind) if file in photographs]
+        if not kept:
+            raise ValueError(
+                f"none of the {len(self.behind)} new backgrounds is of the photographs that a training leaves out, "
+                f"such as {min(photographs)}: more images must be held out"
+            )
+        images = self.sets[NEW_BACKGROUND]
+        some = Images(images.pixels[kept], images.targets[kept])
+        return Columns(self.sets | {NEW_BACKGROUND: some}, tuple(self.behind[index] for index in kept))
+
+
+def columns_of(study: Study, folder: Path) -> Columns:
     """The columns of a study.
 
     Before a new background, held-out objects are cut out by their silhouettes and put before photographs: the pure
@@ -41,30 +72,32 @@ def columns_of(study: Study, unseen: Path) -> dict[str, Images]:
 
     Args:
         study: with held-out images and their silhouettes.
-        unseen: folder of photographs that no training sees.
+        folder: of photographs, some of which are tested before.
     """
     held_out = study.held_out
-    source, generator = Photographs(unseen, keep_in_memory=True), torch.Generator().manual_seed(_SEED)
+    source, generator = Photographs(folder, keep_in_memory=True), torch.Generator().manual_seed(_SEED)
+    source.leave_out(set(source.files) - set(shown_in_tests(source.files)))
     count, channels, height, width = held_out.pixels.shape
-    versions = []
+    versions, behind = [], []
     for _ in range(_BACKGROUNDS):
-        backgrounds = source.sample(count, (channels, height, width), generator)
+        backgrounds, files = source.sample_with_files(count, (channels, height, width), generator)
         versions.append(torch.where(study.silhouettes, held_out.pixels, (255 * backgrounds).round().to(torch.uint8)))
+        behind += files
     changed = Images(torch.cat(versions), held_out.targets.repeat(_BACKGROUNDS))
-    return {HELD_OUT: held_out, NEW_BACKGROUND: changed, **study.elsewhere}
+    return Columns({HELD_OUT: held_out, NEW_BACKGROUND: changed, **study.elsewhere}, tuple(behind))
 
 
-def measure(model: nn.Module, sets: Mapping[str, Images], *, bfloat16: bool) -> dict[str, float]:
+def measure(model: nn.Module, columns: Columns, *, bfloat16: bool) -> dict[str, float]:
     """Accuracy in percent on every column.
 
     Args:
         model: trained.
-        sets: from `columns_of`.
+        columns: from `columns_of`.
         bfloat16: whether to call the model under autocast.
     """
     return {
         name: accuracy(predict(model, images.pixels, bfloat16=bfloat16), images.targets)
-        for name, images in sets.items()
+        for name, images in columns.sets.items()
     }
 
 

@@ -26,7 +26,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 a_picture("red", index).save(folder / f"{index}.jpg")
     (root / "photographs").mkdir()
     generator = np.random.default_rng(0)
-    for index in range(7):
+    for index in range(9):
         noise = generator.integers(0, 256, (48, 48, 3), dtype=np.uint8)
         Image.fromarray(noise).save(root / "photographs" / f"{index}.png")
     return root

@@ -194,14 +194,14 @@ def test_a_flood_leaves_the_object_and_what_it_encloses() -> None:
 def test_the_pure_change_of_background_leaves_every_pixel_of_the_object(data_dir: Path) -> None:
     study = load_study("office10", data_dir, 32)
     columns = columns_of(study, data_dir / "photographs")
-    changed, count = columns[NEW_BACKGROUND], len(study.held_out.pixels)
+    changed, count = columns.sets[NEW_BACKGROUND], len(study.held_out.pixels)
     assert torch.equal(changed.targets, study.held_out.targets.repeat(4))
     for version in changed.pixels.split(count):
         objects = study.silhouettes.expand(-1, 3, -1, -1)
         assert torch.equal(version[objects], study.held_out.pixels[objects])
         assert (version[~objects] != study.held_out.pixels[~objects]).float().mean() > 0.9
     again = columns_of(study, data_dir / "photographs")
-    assert torch.equal(again[NEW_BACKGROUND].pixels, changed.pixels)
+    assert torch.equal(again.sets[NEW_BACKGROUND].pixels, changed.pixels)
 
 
 def test_the_attention_looks_twice_and_leaves_its_global_branch_as_it_is(tmp_path: Path) -> None:

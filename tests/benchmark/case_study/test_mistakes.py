@@ -1,5 +1,6 @@
 """Case studies that cannot be run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,10 @@ def test_what_cannot_be_run_is_refused_before_any_work(
 def test_a_folder_that_would_be_read_as_several_sources_is_refused_where_they_are_mixed(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, *command(data_dir, tmp_path / "seeds 0,1")) == 2
+    photographs = tmp_path / "trees, rivers"
+    shutil.copytree(data_dir / "photographs", photographs)
+    arguments = command(data_dir, tmp_path / "run", "--photographs", photographs, "--seeds", "0")
+    assert run(monkeypatch, *arguments) == 2
     assert "must have no comma for the row `proposal + photographs`" in capsys.readouterr().err
-    assert not (tmp_path / "seeds 0,1").exists()
+    assert not (tmp_path / "run").exists()
+    assert run(monkeypatch, *arguments, "--rows", "photographs") == 0
