@@ -200,7 +200,7 @@ def check_apart(output: Path, folders: Sequence[Path]) -> None:
 
     Args:
         output: of the run.
-        folders: with a sub-folder for each class.
+        folders: of images.
 
     Raises:
         ValueError: where `output` is one of them or lies in one.

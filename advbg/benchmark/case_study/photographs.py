@@ -7,6 +7,7 @@ from pathlib import Path
 from advbg.backgrounds.photographs import list_images, open_upright
 from advbg.benchmark.files import write_json
 from advbg.naming import name_some
+from advbg.training.folders import check_apart
 
 # A training with photographs leaves out one of so many parts of the folder; seeds take turns.
 PARTS = 3
@@ -27,8 +28,10 @@ def check_photographs(folder: Path, output: Path) -> list[Path]:
 
     Raises:
         NotADirectoryError: where `folder` is none.
-        ValueError: where it has fewer than nine images, some cannot be read, or the run in `output` had others.
+        ValueError: where it has fewer than nine images, some cannot be read, the run in `output` had others, or
+            `output` lies among them.
     """
+    check_apart(output, [folder])
     files = list_images(folder, "photographs")
     if len(files) < _FEWEST:
         raise ValueError(f"`photographs` (={str(folder)!r}) must have {_FEWEST} images or more, got {len(files)}")

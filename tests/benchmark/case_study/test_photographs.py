@@ -89,9 +89,10 @@ def test_a_row_whose_photographs_stand_behind_nothing_is_refused_before_it_is_tr
 
 
 def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
-    a_picture().save(tmp_path / "one.png")
+    (tmp_path / "photographs").mkdir()
+    a_picture().save(tmp_path / "photographs" / "one.png")
     with pytest.raises(ValueError, match=r"must have 9 images or more, got 1"):
-        check_photographs(tmp_path, tmp_path / "run")
+        check_photographs(tmp_path / "photographs", tmp_path / "run")
 
 
 def test_a_run_does_not_go_on_with_other_photographs(data_dir: Path, tmp_path: Path) -> None:
@@ -111,3 +112,9 @@ def test_photographs_that_cannot_be_read_are_named_before_any_training(data_dir:
     (folder / "broken.jpg").write_bytes(b"oops")
     with pytest.raises(ValueError, match=r"1 of 10 photographs cannot be read: .*broken\.jpg cannot be read"):
         check_photographs(folder, tmp_path / "run")
+
+
+def test_a_run_is_not_written_among_its_photographs(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = data_dir / "photographs" / "run"
+    assert run(monkeypatch, *command(data_dir, output, "--seeds", "0")) == 2
+    assert not output.exists()
