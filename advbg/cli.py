@@ -1,5 +1,6 @@
 """The `advbg` command."""
 
+import io
 import json
 import sys
 from enum import StrEnum
@@ -34,7 +35,7 @@ from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 from advbg.report.commands import report
 from advbg.training.commands import train
-from advbg.training.squares import read_square
+from advbg.training.squares import check_fit, read_square
 
 _SHOWN_IMAGES = 16
 
@@ -70,13 +71,17 @@ class TaskName(StrEnum):
 
 def main() -> None:
     """Run the command; exit with 2 and one line where the arguments or files are at fault."""
+    # Names of files may be in an encoding that the terminal's has no characters for.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with mendable():
             add_plugin_commands(app)
         code = app(standalone_mode=False)
     except TyperException as error:
-        message = " ".join(error.format_message().split())
-        print(f"advbg: {message}", file=sys.stderr)
+        # `advbg` alone prints its help, and has nothing to add.
+        if message := " ".join(error.format_message().split()):
+            print(f"advbg: {message}", file=sys.stderr)
         sys.exit(WRONG_USAGE)
     sys.exit(code if isinstance(code, int) else 0)
 
@@ -222,16 +227,19 @@ def evaluate(
     with mendable():
         images = load_dataset(dataset.value, data_dir=data_dir or Path("data"), train_size=None, seed=0)
         channels, image_size = images.test_images.shape[1:3]
-        model = load_classifier(checkpoint, image_size=image_size, channels=channels, classes=len(images.class_names))
+        classes = len(images.class_names)
+        model = load_classifier(
+            checkpoint, dataset=dataset.value, image_size=image_size, channels=channels, classes=classes
+        )
         accuracy = accuracy_before_photographs(model, images.test_images, images.test_targets, backgrounds)
     mean = sum(accuracy.values()) / len(accuracy)
     if as_json:
         print(json.dumps({"dataset": dataset.value, "accuracy": accuracy, "mean": mean}, indent=2))
         return
-    table = Table("background", "accuracy (%)", title=f"{checkpoint} on {dataset.value}")
+    table = Table("background", "accuracy (%)", title=escape(f"{checkpoint} on {dataset.value}"))
     table.columns[1].justify = "right"
     for name, value in accuracy.items():
-        table.add_row(name, f"{value:.1f}")
+        table.add_row(escape(name), f"{value:.1f}")
     table.add_section()
     table.add_row("mean", f"{mean:.1f}", style="bold")
     Console().print(table)
@@ -248,6 +256,9 @@ def preview(
     background: Annotated[
         str | None, typer.Option(help="What they were trained against, where that was photographs: as for `train`.")
     ] = None,
+    fit: Annotated[
+        str | None, typer.Option(help="`pad` images to squares in colour, the default, or `crop` them: as for `train`.")
+    ] = None,
 ) -> None:
     """Show what a trained wrapper's companions make of images: image, mask, binarised mask, composite."""
     from advbg.benchmark.figures import composite_rows
@@ -257,21 +268,30 @@ def preview(
             raise ValueError(f"`output` (={str(output)!r}) must end in .png")
         if not output.resolve().parent.is_dir():
             raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
+        if fit is not None:
+            check_fit(fit, "fit")
         state_file = companions or _newest_companions()
         against = parse_background(background, "background") if background is not None else None
         restored = rebuild(load_state(state_file), against)
         files = [file for path in images for file in (list_images(path) if path.is_dir() else [path])]
         channels, height, width = restored.image_shape or (0, 0, 0)
-        shown = [_read_whole(file, channels, height, width) for file in files[:_SHOWN_IMAGES]]
+        if fit is not None and (channels != 3 or height != width):
+            raise ValueError(
+                f"`fit` (={fit!r}) is for squares in colour, but the companions have seen {channels} channels of "
+                f"{height} x {width} pixels"
+            )
+        # Spread over all of them, since a folder's files are in the order of its classes.
+        chosen = torch.linspace(0, len(files) - 1, min(_SHOWN_IMAGES, len(files))).long().tolist()
+        shown = [_read_whole(files[index], channels, height, width, fit) for index in chosen]
         made = make_preview(restored, restored.pixel_space.from_pixels(torch.stack(shown)))
-    composite_rows(made.images, made.masks, made.composites, output, binarized_masks=made.binarized)
+        composite_rows(made.images, made.masks, made.composites, output, binarized_masks=made.binarized)
     print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
 
 
-def _read_whole(file: Path, channels: int, height: int, width: int) -> Tensor:
+def _read_whole(file: Path, channels: int, height: int, width: int, fit: str | None) -> Tensor:
     """An image of this size: squares of colours as `advbg train` shows them to a model, others by their middle."""
     if channels == 3 and height == width:
-        return read_square(file, height, "pad") / 255
+        return read_square(file, height, fit or "pad") / 255
     resized = transforms.resize(read_image(file, channels), [max(height, width)], antialias=True)
     return transforms.center_crop(resized, [height, width])
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from typer.main import get_command_name
 
@@ -30,6 +31,10 @@ def add_plugin_commands(app: typer.Typer) -> None:
         command.name or get_command_name(getattr(command.callback, "__name__", ""))
         for command in app.registered_commands
     ]
+    # A group of commands would take the place of a command without a word.
+    for group in app.registered_groups:
+        own = group.typer_instance.info.name if group.typer_instance is not None else None
+        names += [name for name in (group.name or own,) if isinstance(name, str)]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         who = ", ".join(impl.plugin_name for impl in plugin_manager.hook.advbg_commands.get_hookimpls())
@@ -47,9 +52,10 @@ def plugins() -> None:
         facade = distributions.get(id(plugin))
         distribution = facade.project_name if facade else _module(plugin).partition(".")[0]
         hooks = sorted(caller.name for caller in plugin_manager.get_hookcallers(plugin) or ())
-        table.add_row(name, _version(distribution), distribution if facade else _module(plugin), "\n".join(hooks))
+        place = distribution if facade else _module(plugin)
+        table.add_row(*map(escape, (name, _version(distribution), place, "\n".join(hooks))))
     for name, reason in sorted(plugin_manager.failures.items()):
-        table.add_row(name, "", "not loaded", reason, style="red")
+        table.add_row(escape(name), "", "not loaded", escape(reason), style="red")
     Console().print(table)
 
 

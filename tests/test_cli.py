@@ -1,6 +1,7 @@
 """The command line as a user meets it."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -154,17 +155,19 @@ def test_evaluate_gives_a_row_for_each_image_and_their_mean(
 ) -> None:
     Image.new("L", (50, 40), 0).save(tmp_path / "black.png")
     Image.new("RGB", (50, 40), (255, 255, 255)).save(tmp_path / "white.jpg")
+    Image.new("L", (50, 40), 9).save(tmp_path / "[night].png")
     checkpoint = finished_run / "baseline" / "model.safetensors"
     arguments = ["evaluate", checkpoint, "--dataset", "digits", "--backgrounds", tmp_path]
     assert _run(monkeypatch, *arguments, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     original = json.loads((finished_run / "results.json").read_text())["methods"]["baseline"]["accuracy"]["original"]
-    assert list(printed["accuracy"]) == ["black.png", "white.jpg"]
+    assert list(printed["accuracy"]) == ["[night].png", "black.png", "white.jpg"]
     assert printed["accuracy"]["black.png"] == pytest.approx(original)
-    assert printed["mean"] == pytest.approx(sum(printed["accuracy"].values()) / 2)
+    assert printed["mean"] == pytest.approx(sum(printed["accuracy"].values()) / 3)
     assert _run(monkeypatch, *arguments) == 0
     table = capsys.readouterr().out
     assert "white.jpg" in table
+    assert "[night].png" in table
     assert f"{printed['mean']:.1f}" in table
 
 
@@ -224,6 +227,40 @@ def test_preview_draws_images_masks_and_composites(
         assert many.width > 3 * one.width
 
 
+def test_preview_shows_some_of_every_class_of_a_folder(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("apple", "banana", "cherry"):
+        (tmp_path / name).mkdir()
+        for index in range(20):
+            Image.new("L", (32, 32), 9 * index).save(tmp_path / name / f"{index:02}.png")
+    read, shown = cli._read_whole, []
+    monkeypatch.setattr(cli, "_read_whole", lambda file, *rest: shown.append(file) or read(file, *rest))
+    arguments = ("--output", tmp_path / "all.png", "--companions", finished_run / "proposal" / "companions.pt")
+    assert _run(monkeypatch, "preview", tmp_path, *arguments) == 0
+    counts = [sum(file.parent.name == name for file in shown) for name in ("apple", "banana", "cherry")]
+    assert sum(counts) == 16
+    assert min(counts) >= 5
+
+
+def test_the_command_alone_prints_its_help_and_no_empty_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _run(monkeypatch)
+    said = capsys.readouterr()
+    assert "reproduce" in said.out
+    assert said.err == ""
+
+
+def test_names_in_no_encoding_are_printed_by_their_bytes(tmp_path: Path) -> None:
+    script = (
+        "import sys; from advbg import cli; sys.argv[1:] = ['--version']\ntry: cli.main()\nfinally: print('a\\udce9')"
+    )
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=True)
+    assert done.stdout.splitlines()[-1] == rb"a\udce9"
+
+
 @pytest.fixture
 def a_mess(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that can be wrong with a user's files."""
@@ -239,6 +276,7 @@ def a_mess(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copytree(finished_run, "run")
     (Path("run") / "proposal" / "state.pt").write_bytes(b"not a state")
     Path("taken").mkdir()
+    Path("taken.png").mkdir()
     Path("taken/thesis.txt").touch()
     return tmp_path
 
@@ -263,13 +301,19 @@ def a_mess(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("reproduce --output run --train-size 64 --epochs 1,1,1 --resume", "state.pt is damaged"),
         ("evaluate missing.safetensors --dataset digits --backgrounds fine", "does not exist"),
         ("evaluate damaged.safetensors --dataset digits --backgrounds fine", "damaged"),
-        ("evaluate good.safetensors --dataset digits --backgrounds nowhere", "not a directory"),
+        ("evaluate good.safetensors --dataset digits --backgrounds nowhere", "`backgrounds` (='nowhere') is not a dir"),
         ("evaluate good.safetensors --dataset digits --backgrounds empty", "has no images"),
         ("evaluate good.safetensors --dataset digits --backgrounds broken", "image.png cannot be read"),
         ("evaluate good.safetensors --dataset digits", "--backgrounds"),
         ("evaluate", "checkpoint"),
         ("preview fine --output out.jpg", "must end in .png"),
         ("preview fine --output nowhere/out.png", "does not exist"),
+        ("preview fine --output out.png --fit stretch", "`fit` (='stretch') must be one of pad, crop"),
+        (
+            "preview fine --output out.png --fit crop --companions run/proposal/companions.pt",
+            "is for squares in colour",
+        ),
+        ("preview fine --output taken.png --companions run/proposal/companions.pt", "taken.png"),
         ("preview fine --output out.png", "no trained companions"),
         ("preview fine --output out.png --companions damaged.pt", "damaged"),
         ("preview fine --output out.png --companions missing.pt", "does not exist"),

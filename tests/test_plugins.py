@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from advbg import hookimpl
+from advbg import hookimpl, plugin_manager
 from advbg.hooks import PluginError, PluginManager
-from advbg.plugin_commands import add_plugin_commands
+from advbg.plugin_commands import add_plugin_commands, plugins
 from tests.models import a_batch, adversarial_wrapper
 from tests.plugins import plugged, plugin_of
 
@@ -37,12 +37,32 @@ def test_hook_commands_adds_commands() -> None:
     assert CliRunner().invoke(app, ["greet"]).output == "hello\n"
 
 
-def test_a_command_whose_name_is_taken_is_refused() -> None:
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda app: app.command("plugins")(print),
+        lambda app: app.add_typer(typer.Typer(), name="plugins"),
+        lambda app: app.add_typer(typer.Typer(name="plugins")),
+    ],
+)
+def test_a_command_whose_name_is_taken_is_refused(add: Any) -> None:
     with (
-        plugged(plugin_of(advbg_commands=lambda app: app.command("plugins")(print)), "greedy"),
+        plugged(plugin_of(advbg_commands=lambda app: add(app)), "greedy"),
         pytest.raises(PluginError, match=r"`advbg_commands` adds plugins, .* greedy"),
     ):
         add_plugin_commands(_app())
+
+
+def test_what_plugins_say_is_listed_as_they_say_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with plugged(plugin_of(advbg_step=lambda: None), "mine [beta]"):
+        plugin_manager.failures["broken"] = "no module in [/opt/x]: pip install it[extra]"
+        try:
+            plugins()
+        finally:
+            del plugin_manager.failures["broken"]
+    said = " ".join(capsys.readouterr().out.split())
+    for text in ("[beta]", "[/opt/x]", "[extra]"):
+        assert text in said
 
 
 def test_a_plugin_that_raises_is_named() -> None:

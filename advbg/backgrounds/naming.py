@@ -136,7 +136,7 @@ def parse_background(text: str, argument: str) -> Background:
     Raises:
         ValueError: where a part is neither a name nor a folder, or a weight is no number over 0.
     """
-    if "," not in text or Path(text).is_dir():
+    if not set(text) & set(",=") or Path(text).is_dir():
         return _parse_source(text, text, argument)
     parts = []
     for part in text.split(","):

@@ -47,12 +47,13 @@ def save_classifier(
 
 
 def load_classifier(
-    path: Path, *, image_size: int, channels: int, classes: int
+    path: Path, *, dataset: str, image_size: int, channels: int, classes: int
 ) -> PaperClassifier | AttentionClassifier:
     """Read a classifier for images and classes of a data set.
 
     Args:
         path: of a file that `save_classifier` wrote.
+        dataset: its name.
         image_size: of the images, in pixels.
         channels: of the images.
         classes: of the data set.
@@ -62,7 +63,8 @@ def load_classifier(
 
     Raises:
         FileNotFoundError: where there is no such file.
-        ValueError: where it is damaged, not from `advbg reproduce`, or made for other images or classes.
+        ValueError: where it is damaged, not from `advbg reproduce`, or made for another data set, other images or
+            classes.
     """
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
@@ -79,6 +81,8 @@ def load_classifier(
     expected = {"image_size": image_size, "channels": channels, "classes": classes}
     if made_for != expected:
         raise ValueError(f"checkpoint {str(path)!r} is for {made_for}, but the data set has {expected}")
+    if description["dataset"] != dataset:
+        raise ValueError(f"checkpoint {str(path)!r} was trained on {description['dataset']}, not on {dataset}")
     model = _ARCHITECTURES[description.get("architecture", PaperClassifier.__name__)](**made_for)
     try:
         model.load_state_dict(weights)

@@ -117,7 +117,7 @@ def accuracy_before_photographs(
     """
     size = list(images.shape[-2:])
     backgrounds = {}
-    for file in list_images(folder):
+    for file in list_images(folder, "backgrounds"):
         photograph = read_image(file, channels=1)
         square = transforms.center_crop(photograph, [min(photograph.shape[-2:])] * 2)
         backgrounds[str(file.relative_to(folder))] = transforms.resize(square, size, antialias=True)[0]

@@ -162,6 +162,7 @@ def test_mixtures_are_read_from_command_lines(tmp_path) -> None:
     mixed = parse_background(f"adversarial,noise=2.5,{folder}=1", "--background")
     assert background_name(mixed) == "1 adversarial + 2.5 noise + 1 Photographs"
     assert parse_background("random", "--background") == "random"
+    assert parse_background("random=2", "--background") == [("random", 2.0)]
     alone = parse_background(str(folder), "--background")
     assert isinstance(alone, Photographs)
     white = make_source(alone, (1, 4, 4), _seeded()).sample(2, (1, 4, 4), _seeded())
@@ -175,6 +176,8 @@ def test_mixtures_are_read_from_command_lines(tmp_path) -> None:
         ("adversarial=x,noise", r"has the weight 'x', not a number over 0"),
         ("adversarial=-1,noise", r"has the weight '-1', not a number over 0"),
         ("adversarial,", r"\(='' in"),
+        ("adversarial=0", r"has the weight '0', not a number over 0"),
+        ("forest=1", r"`--background` \(='forest' in 'forest=1'\) must be one of"),
     ],
 )
 def test_a_command_line_that_is_wrong_is_refused(text: str, message: str) -> None:

@@ -81,7 +81,7 @@ def _saved(path: Path) -> PaperClassifier:
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:
     model = _saved(tmp_path / "model.safetensors")
-    loaded = load_classifier(tmp_path / "model.safetensors", **_DESCRIPTION)
+    loaded = load_classifier(tmp_path / "model.safetensors", dataset="digits", **_DESCRIPTION)
     assert not loaded.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name])
@@ -92,20 +92,22 @@ def test_a_checkpoint_that_cannot_be_used_is_refused_with_the_reason(tmp_path: P
 
     path = tmp_path / "model.safetensors"
     with pytest.raises(FileNotFoundError, match="does not exist"):
-        load_classifier(path, **_DESCRIPTION)
+        load_classifier(path, dataset="digits", **_DESCRIPTION)
     _saved(path)
+    with pytest.raises(ValueError, match=r"was trained on digits, not on fashion-mnist"):
+        load_classifier(path, dataset="fashion-mnist", **_DESCRIPTION)
     with pytest.raises(ValueError, match=r"is for .*'channels': 1.*but the data set has .*'channels': 3"):
-        load_classifier(path, image_size=32, channels=3, classes=10)
+        load_classifier(path, dataset="digits", image_size=32, channels=3, classes=10)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match="damaged"):
-        load_classifier(path, **_DESCRIPTION)
+        load_classifier(path, dataset="digits", **_DESCRIPTION)
     save_file({"weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="not written by `advbg reproduce`"):
-        load_classifier(path, **_DESCRIPTION)
-    description = '{"classifier": {"image_size": 32, "channels": 1, "classes": 10}}'
+        load_classifier(path, dataset="digits", **_DESCRIPTION)
+    description = '{"dataset": "digits", "classifier": {"image_size": 32, "channels": 1, "classes": 10}}'
     save_file({"weight": torch.zeros(2)}, path, metadata={"advbg": description})
     with pytest.raises(ValueError, match="does not hold the weights it describes"):
-        load_classifier(path, **_DESCRIPTION)
+        load_classifier(path, dataset="digits", **_DESCRIPTION)
 
 
 class _Recorder(_Corner):
