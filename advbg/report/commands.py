@@ -21,11 +21,11 @@ def report(
 ) -> None:
     """Write one self-contained page about a run: accuracy, composites over the training, the worst failures."""
     from advbg.report.page import write_report
-    from advbg.report.runs import read_run
+    from advbg.report.runs import read_runs
 
     path = output or run / "report.html"
     with mendable():
-        runs = [read_run(folder) for folder in (run, *(against or []))]
+        runs = read_runs(run, against or [])
         if not path.resolve().parent.is_dir():
             raise FileNotFoundError(f"the folder of `output` (={str(path)!r}) does not exist")
         write_report(runs, path)

@@ -8,11 +8,15 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from advbg.benchmark.files import write_text
+from advbg.naming import name_some
+from advbg.report.comparison import differences, remarks
 from advbg.report.pictures import embed, thumbnail, training_curves
 from advbg.report.runs import FinishedRun
-from advbg.training.prepare import BEFORE
+from advbg.training.prepare import BEFORE, HELD_OUT
 
 _FAILURES = 12
+# With more classes, the matrix is a list of what is confused most.
+_MOST_COLUMNS, _CONFUSED = 40, 30
 _PHASES = {"plain": "training", "classifier": "classifier", "mask": "masks", "adversarial": "adversarial"}
 
 
@@ -47,6 +51,11 @@ def _content(runs: list[FinishedRun]) -> dict[str, Any]:
         "run": run,
         "results": run.results,
         "compared": len(runs) > 1,
+        "unreadable": name_some(run.results["images"]["unreadable"]),
+        "remarks": remarks(runs),
+        "differences": differences(runs),
+        "names": [one.name for one in runs],
+        "before": BEFORE,
         "accuracies": [_accuracy_row(name, runs) for name in sets],
         "classes": [_class_row(name, run) for name in run.results["classes"]],
         "sets": list(run.results["sets"]),
@@ -57,8 +66,8 @@ def _content(runs: list[FinishedRun]) -> dict[str, Any]:
         ],
         "curves": training_curves(runs),
         "moments": [{"name": _moment(figure), "picture": embed(figure)} for figure in run.figures],
-        "failures": {name: _failures(rated) for name, rated in shown.items()},
-        "confusions": {name: _confusion(rated["confusion"]) for name, rated in shown.items()},
+        "failures": {name: _failures(rated, _fit(run, name)) for name, rated in shown.items()},
+        **_confusions(shown, run.results["classes"]),
         "settings": json.dumps(run.results["settings"], indent=2, ensure_ascii=False),
         "versions": run.results["versions"],
         "machine": run.results["machine"],
@@ -73,11 +82,34 @@ def _class_row(name: str, run: FinishedRun) -> dict[str, Any]:
     return {"class": name, "cells": [rated["per_class"][name] for rated in run.results["sets"].values()]}
 
 
-def _failures(rated: dict[str, Any]) -> list[dict[str, Any]]:
+def _fit(run: FinishedRun, name: str) -> str:
+    """How images of a set were made square."""
+    return run.results["settings"]["fit" if name == HELD_OUT else "test_fit"]
+
+
+def _failures(rated: dict[str, Any], fit: str) -> list[dict[str, Any]]:
     return [
-        failure | {"picture": thumbnail(Path(failure["file"])), "name": Path(failure["file"]).name}
+        failure | {"picture": thumbnail(Path(failure["file"]), fit), "name": Path(failure["file"]).name}
         for failure in rated["failures"][:_FAILURES]
     ]
+
+
+def _confusions(shown: dict[str, Any], classes: list[str]) -> dict[str, Any]:
+    """Of each set its matrix, or of many classes what is confused most."""
+    matrices = {name: rated["confusion"] for name, rated in shown.items()}
+    if len(classes) > _MOST_COLUMNS:
+        return {"confusions": {}, "confused": {name: _most_confused(matrices[name], classes) for name in matrices}}
+    return {"confusions": {name: _confusion(matrices[name]) for name in matrices}, "confused": {}}
+
+
+def _most_confused(counts: list[list[int]], classes: list[str]) -> list[dict[str, Any]]:
+    pairs = [
+        {"truth": classes[truth], "predicted": classes[predicted], "count": count, "of": sum(row)}
+        for truth, row in enumerate(counts)
+        for predicted, count in enumerate(row)
+        if count and predicted != truth
+    ]
+    return sorted(pairs, key=lambda pair: -pair["count"])[:_CONFUSED]
 
 
 def _confusion(counts: list[list[int]]) -> list[list[dict[str, Any]]]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from PIL import Image
+from torchvision.transforms.v2.functional import to_pil_image
 
-from advbg.backgrounds.photographs import open_upright
 from advbg.report.runs import FinishedRun
+from advbg.training.squares import read_square
 
 _THUMBNAIL = 128
 _PHASE_COLORS = {"classifier": "#9aa5b1", "mask": "#edae49", "adversarial": "#d1495b", "plain": "#9aa5b1"}
@@ -20,22 +20,24 @@ def embed(file: Path) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def thumbnail(file: Path) -> str | None:
-    """A small copy of an image as a data URL; None where the file is gone or cannot be read any more."""
+def thumbnail(file: Path, fit: str) -> str | None:
+    """An image as the model has seen it, but for its size, as a data URL; None where the file cannot be read any more.
+
+    Args:
+        file: of the image.
+        fit: how it was made square.
+    """
     try:
-        image = open_upright(file).convert("RGBA")
+        square = read_square(file, _THUMBNAIL, fit)
     except ValueError:
         return None
-    page = Image.new("RGBA", image.size, "white")
-    page.alpha_composite(image)
-    page.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()
-    page.convert("RGB").save(buffer, "JPEG", quality=80)
+    to_pil_image(square).save(buffer, "JPEG", quality=80)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def training_curves(runs: list[FinishedRun]) -> str:
-    """Loss and held-out accuracy over epochs as SVG, phases as bands."""
+    """Loss and held-out accuracy over epochs as SVG, the first run's phases as bands."""
     figure = Figure(figsize=(9, 2.8), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     for index, run in enumerate(runs):
@@ -56,10 +58,13 @@ def training_curves(runs: list[FinishedRun]) -> str:
 
 def _shade_phases(axes: Any, history: list[dict[str, Any]]) -> None:
     for number, epoch in enumerate(history, start=1):
-        width = 1 / len(epoch["phases"])
-        for place, phase in enumerate(epoch["phases"]):
-            start = number - 0.5 + place * width
-            axes.axvspan(start, start + width, color=_PHASE_COLORS[phase], alpha=0.12, linewidth=0)
+        # Older runs do not say how many steps each phase had.
+        steps = epoch.get("steps") or dict.fromkeys(epoch["phases"], 1)
+        start = number - 0.5
+        for phase, count in steps.items():
+            end = start + count / sum(steps.values())
+            axes.axvspan(start, end, color=_PHASE_COLORS[phase], alpha=0.12, linewidth=0)
+            start = end
 
 
 def _svg(figure: Figure) -> str:

@@ -156,6 +156,7 @@ def train(
             ),
         )
         path = output or run_folder("train", resume=resume)
+        begins_in_a_new_folder = output is None and not path.exists()
         shown = photographs_in(settings.training.companion_options() or {})
         check_apart(path, (folder, *(test or ()), *(source.folder for source in shown)))
         kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
@@ -164,7 +165,7 @@ def train(
     if run.passed_over:
         console.print(f"passed over: {counted(run.passed_over)}", markup=False)
     with mendable():
-        if output is None and not resume:
+        if begins_in_a_new_folder:
             # Another training may have taken the folder while images were read.
             path = claim_folder("train")
         begin_folder(path, kept)
@@ -174,6 +175,11 @@ def train(
     except ValueError as error:
         raise UserError(str(error)) from error
     console.print(results_table(results))
+    images = results["images"]
+    if images["copies"]:
+        console.print(
+            f"{images['copies']} of {images['held_out']} held-out images have a copy among the training images"
+        )
     console.print(f"Weights, results and figures are in [bold]{escape(str(path))}[/bold]", soft_wrap=True)
 
 

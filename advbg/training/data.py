@@ -54,6 +54,11 @@ class TrainingData:
         if self.silhouettes is not None:
             self._check("silhouettes", torch.bool, (len(self.images), 1, *size))
 
+    def count_copies(self) -> int:
+        """How many of the held-out images are, pixel for pixel, among those that are trained on."""
+        trained = {hash(image.numpy().tobytes()) for image in self.images}
+        return sum(hash(image.numpy().tobytes()) in trained for image in self.held_out_images)
+
     def _check(self, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
         value = getattr(self, name)
         if value.dtype != dtype or tuple(value.shape) != shape:

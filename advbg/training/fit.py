@@ -45,7 +45,7 @@ class Fitted:
     Attributes:
         model: with the weights of the last epoch, in evaluation mode.
         wrapper: around it, or None for a method without companions.
-        history: for each epoch its losses, accuracy in percent, phase and seconds.
+        history: for each epoch its losses, accuracy in percent, phases with their steps, and seconds.
         phase_seconds: of training steps for each phase, over all sessions; those of `plain` without companions. Before
             them, what came before the first step: `classifier alone`, `first guess`.
         best_epoch: number of the epoch with the highest held-out accuracy, from 1; the latest of several. Only epochs
@@ -182,6 +182,7 @@ class _Loop:
         """Take the steps of an epoch, test on what is held out, and write both down."""
         fitted, settings = self.fitted, self.settings
         began, losses, mask_losses, phases = time.perf_counter(), [], [], {}
+        steps: dict[str, int] = {}
         for images, targets, silhouettes in self._batches():
             phase, step_began = fitted.phase, time.perf_counter()
             losses.append(self._step(images, targets, silhouettes))
@@ -191,6 +192,7 @@ class _Loop:
             if phase == "mask":
                 mask_losses.append(self._mask_loss())
             phases[phase] = phases.get(phase, 0.0) + time.perf_counter() - step_began
+            steps[phase] = steps.get(phase, 0) + 1
             step = epoch * (self.total_steps // settings.epochs) + len(losses)
             mask_loss = mask_losses[-1] if mask_losses else None
             self.report(Progress(settings.method, phase, step, self.total_steps, losses[-1], mask_loss))
@@ -202,6 +204,7 @@ class _Loop:
                 {
                     "epoch": epoch + 1,
                     "phases": list(phases),
+                    "steps": steps,
                     "loss": float(np.mean(losses)),
                     "mask_loss": float(np.mean(mask_losses)) if mask_losses else None,
                     "held_out_loss": F.cross_entropy(logits, self.data.held_out_targets).item(),

@@ -1,6 +1,8 @@
 """Everything that a run of `advbg train` needs, read and checked before anything is written."""
 
 import importlib
+import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +151,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
     tests = _name_tests([find_classes(Path(path), "--test") for path in settings.tests])
     for test in tests.values():
         check_test_folder(test, folder.classes)
+    _check_unseen(folder, tests, settings.training)
     weights = Path(settings.weights) if settings.weights else None
     model = create_model(
         settings.model,
@@ -205,6 +208,19 @@ def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]
         listed = name_some(list(problems.values()), "; ")
         raise ValueError(f"{len(problems)} of {len(files)} photographs cannot be read{hint}: {listed}")
     return tuple(str(file) for file in problems)
+
+
+def _check_unseen(folder: ClassFolder, tests: Mapping[str, ClassFolder], settings: FitSettings) -> None:
+    """Refuse tests on what is trained on, images or photographs."""
+    shown = {file for source in photographs_in(settings.companion_options() or {}) for file in source.files}
+    for what, files in (("FOLDER", folder.files), ("the photographs", shown)):
+        trained = {os.path.realpath(file) for file in files}
+        for test in tests.values():
+            if seen := [str(file) for file in test.files if os.path.realpath(file) in trained]:
+                raise ValueError(
+                    f"`--test` (={str(test.path)!r}) has {len(seen)} of its {len(test.files)} images from {what}, "
+                    f"which are trained on: {name_some(seen)}"
+                )
 
 
 def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:

@@ -18,6 +18,7 @@ from advbg.training.data import TrainingData
 from advbg.training.fit import Fitted
 from advbg.training.models import size_options
 from advbg.training.prepare import BEFORE, HELD_OUT, PreparedRun
+from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import before_patterns, predict, rate
 
 _SHOWN_IMAGES = 8
@@ -40,7 +41,9 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
     best_model.load_state_dict(fitted.best_weights)
     device = device_of(fitted.model)
     measured, best = {}, {}
-    for name, pixels, targets, files in _sets(run, data):
+    # Where an image's background is not plain, the flood stops early, and what it does not reach stays.
+    silhouettes = flooded_silhouettes(data.held_out_images)
+    for name, pixels, targets, files in _sets(run, data, silhouettes):
         last_logits, best_logits = (predict(model, pixels, bfloat16=bfloat16) for model in (fitted.model, best_model))
         measured[name] = rate(last_logits, targets, run.classes, files)
         best[name] = rate(best_logits, targets, run.classes, files)["accuracy"]
@@ -56,6 +59,8 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
             "size": data.images.shape[-1],
             "training": len(data.images),
             "held_out": len(data.held_out_images),
+            "copies": data.count_copies(),
+            "background_share": round(100 * (1 - silhouettes.float().mean().item()), 1),
             "unreadable": run.unreadable,
             "passed_over": run.passed_over,
         },
@@ -66,13 +71,13 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
     }
 
 
-def _sets(run: PreparedRun, data: TrainingData) -> Iterator[tuple[str, Tensor, Tensor, list[str]]]:
+def _sets(run: PreparedRun, data: TrainingData, silhouettes: Tensor) -> Iterator[tuple[str, Tensor, Tensor, list[str]]]:
     """Name, images, targets and files of all that there is to test on; one by one, since patterns are copies."""
     files = run.files(run.split[1])
     yield HELD_OUT, data.held_out_images, data.held_out_targets, files
     for name, test in run.tests.items():
         yield name, test.pixels, test.targets, [str(file) for file in test.files]
-    for name, changed in before_patterns(data.held_out_images):
+    for name, changed in before_patterns(data.held_out_images, silhouettes):
         yield f"{BEFORE}{name}", changed, data.held_out_targets, files
 
 
@@ -91,6 +96,8 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
         "options": size_options(run.settings.model, size),
         "classes": list(run.classes),
         "image_size": size,
+        "fit": run.settings.fit,
+        "test_fit": run.settings.test_fit,
         "mean": list(config["mean"]),
         "std": list(config["std"]),
         "method": run.settings.training.method,

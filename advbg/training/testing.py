@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_confusion_matrix
@@ -13,7 +13,6 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from advbg.attachment import device_of
 from advbg.backgrounds.patterns import PATTERNS, Patterns
 from advbg.pixel_space import PixelSpace
-from advbg.training.silhouettes import flooded_silhouettes
 
 _BATCH_SIZE = 64
 _WORST = 20
@@ -43,20 +42,18 @@ def predict(
 
 
 def before_patterns(
-    pixels: UInt8[Tensor, "count 3 height width"],
+    pixels: UInt8[Tensor, "count 3 height width"], silhouettes: Bool[Tensor, "count 1 height width"]
 ) -> Iterator[tuple[str, UInt8[Tensor, "count 3 height width"]]]:
-    """Cut objects out by their flooded silhouettes and put them before each of the paper's six patterns.
-
-    The same for every method, whatever masks it has learned. Where an image's background is not plain, the flood stops
-    early, and what it does not reach of the background stays.
+    """Cut objects out by their silhouettes and put them before each of the paper's six patterns.
 
     Args:
         pixels: on the CPU.
+        silhouettes: where the objects are; the same for every method, whatever masks it has learned.
 
     Yields:
         The name of each pattern, and the changed images.
     """
-    silhouettes, generator = flooded_silhouettes(pixels), torch.Generator()
+    generator = torch.Generator()
     channels, height, width = pixels.shape[1:]
     shape = (channels, height, width)
     for name in PATTERNS:

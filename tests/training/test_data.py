@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from advbg.training.data import TrainingData
 from tests.training.made_up import some_data
 
 
@@ -37,3 +39,11 @@ def test_arrays_are_no_tensors() -> None:
     object.__setattr__(data, "images", np.asarray(data.images))
     with pytest.raises(TypeError, match=r"`images` \(a ndarray\) must be a tensor"):
         data.__post_init__()
+
+
+def test_held_out_images_are_counted_that_are_trained_on_as_well() -> None:
+    images = some_data().images
+    held_out = torch.stack([images[3], images[3], images[4].flip(-1), images[5]])
+    held_out[2, 0, 0, 0] = 17
+    data = TrainingData(images, torch.zeros(len(images)).long(), held_out, torch.zeros(4).long())
+    assert data.count_copies() == 3

@@ -8,6 +8,7 @@ import torch
 from timm import create_model
 
 from advbg.backgrounds.patterns import PATTERNS
+from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import accuracy, before_patterns, predict, rate
 from tests.training.made_up import some_data
 
@@ -57,7 +58,7 @@ def test_predictions_are_the_models_own() -> None:
 def test_objects_are_cut_out_and_put_before_each_pattern() -> None:
     data = some_data()
     objects = (data.images < 255).any(dim=1, keepdim=True).expand(-1, 3, -1, -1)
-    changed = dict(before_patterns(data.images))
+    changed = dict(before_patterns(data.images, flooded_silhouettes(data.images)))
     assert tuple(changed) == ("stripes", "board", "border", "circles", "clock", "random")
     for name, pixels in changed.items():
         assert pixels.dtype == torch.uint8

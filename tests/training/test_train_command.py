@@ -43,12 +43,19 @@ def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
     assert list(results["sets"]) == ["held-out", "outdoors", "indoors", *changed]
     assert [part["n"] for part in results["sets"].values()] == [6, 6, 1, *[6] * 6]
     assert results["classes"] == sorted(COLORS)
-    assert results["images"] == {"size": 32, "training": 24, "held_out": 6, "unreadable": [], "passed_over": {}}
+    # A block is a third of its picture's height and width.
+    assert results["images"].pop("background_share") == pytest.approx(100 * 8 / 9, abs=3)
+    # Two of the made-up pictures are alike, by chance.
+    counts = {"size": 32, "training": 24, "held_out": 6, "copies": 1, "unreadable": [], "passed_over": {}}
+    assert results["images"] == counts
     assert list(results["phase_seconds"]) == ["first guess", "classifier", "mask", "adversarial"]
     assert {"machine", "versions", "settings", "seconds", "seed", "method", "model"} < set(results)
     assert 2 <= results["best"]["epoch"] <= 3
     assert list(results["best"]["accuracy"]) == list(results["sets"])
-    assert [epoch["epoch"] for epoch in json.loads((finished / "history.json").read_text())] == [1, 2, 3]
+    history = json.loads((finished / "history.json").read_text())
+    assert [epoch["epoch"] for epoch in history] == [1, 2, 3]
+    assert [sum(epoch["steps"].values()) for epoch in history] == [4, 4, 4]
+    assert all(list(epoch["steps"]) == epoch["phases"] for epoch in history)
     figures = sorted(file.name for file in (finished / "figures").iterdir())
     assert figures == ["composites-epoch-02.png", "composites-epoch-03.png"]
     assert np.asarray(Image.open(finished / "figures" / figures[0])).std() > 0
@@ -74,7 +81,7 @@ def test_its_weights_load_without_us_as_the_documentation_says(
     (block,) = re.findall(r"```py\n(.*?)```", page, flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(compile(block, "train.md", "exec"), names)
-    assert names["about"].keys() >= {"model", "options", "classes", "image_size", "mean", "std"}
+    assert names["about"].keys() >= {"model", "options", "classes", "image_size", "test_fit", "mean", "std"}
     weights = load_file("runs/train-001/model.safetensors")
     for name, tensor in names["model"].state_dict().items():
         assert torch.equal(tensor, weights[name]), name

@@ -58,6 +58,11 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--weights", __file__], "is damaged or no file of weights"),
         (["--test", "nowhere"], "`--test` (='nowhere') is not a directory"),
         (["--test", "same", "--test", "./same"], "names a folder twice"),
+        (["--test", "again"], "has 1 of its 2 images from FOLDER, which are trained on: again/red/copy.png"),
+        (
+            ["--test", "same", "--background", "same/blå"],
+            "has 1 of its 1 images from the photographs, which are",
+        ),
         (["--test", "other"], "classes that the training folder has not: purple"),
         (["--background", "nowhere"], "`background` (='nowhere') must be one of"),
         (["--photographs", "."], "must be a folder if `method`"),
@@ -76,6 +81,9 @@ def test_mistakes_are_one_line_before_anything_is_written(
     for name in ("other/purple", "same/blå"):
         Path(name).mkdir(parents=True)
         a_picture().save(Path(name) / "x.png")
+    Path("again/red").mkdir(parents=True)
+    a_picture(seed=99).save("again/red/new.png")
+    Path("again/red/copy.png").symlink_to(folder / "red" / "0.png")
     assert train(monkeypatch, folder, "run", *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert message in error

@@ -32,6 +32,22 @@ def test_two_trainings_that_look_for_a_folder_at_once_get_one_each(
     assert late == [Path("runs/train-001")]
 
 
+def test_a_job_that_says_resume_from_the_first_does_not_take_a_folder_that_another_has_begun_meanwhile(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def read_while_another_begins(*arguments, **options):
+        Path("runs/train-001").mkdir(parents=True, exist_ok=True)
+        return load_images(*arguments, **options)
+
+    monkeypatch.setattr("advbg.training.prepare.load_images", read_while_another_begins)
+    options = ("--model", "test_efficientnet", "--image-size", 32, "--epochs", 2, "--method", "baseline")
+    assert run(monkeypatch, "train", folder, *options, "--resume") == 0
+    assert not list(Path("runs/train-001").iterdir())
+    assert results_of(Path("runs/train-002"))["method"] == "baseline"
+
+
 def test_a_thousandth_run_is_numbered_and_resumed_as_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("train-999", "train-1000", "train-mine", "train"):
@@ -173,18 +189,6 @@ def test_names_in_brackets_are_shown_and_a_report_finds_its_pictures_from_anywhe
     files = [failure["file"] for rated in results_of(Path())["sets"].values() for failure in rated["failures"]]
     assert files
     assert all(Path(file).is_file() for file in files)
-
-
-def test_figures_of_a_long_training_are_in_its_order(tmp_path: Path) -> None:
-    figures = tmp_path / "figures"
-    figures.mkdir()
-    for name in ("01", "02", "30", "120"):
-        (figures / f"composites-epoch-{name}.png").touch()
-    (figures / "mine.png").touch()
-    results = {name: {} for name in ("sets", "classes", "method", "model", "phase_seconds")}
-    (tmp_path / "results.json").write_text(json.dumps(results))
-    (tmp_path / "history.json").write_text("[]")
-    assert [file.stem[-3:].lstrip("-") for file in read_run(tmp_path).figures] == ["01", "02", "30", "120"]
 
 
 def test_a_damaged_split_is_named(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
