@@ -70,13 +70,13 @@ def test_its_figures_of_cost_are_those_that_were_published(name: str) -> None:
     ("row", "study", "method", "seeds"),
     [
         ("the model as timm makes it", "office10-ordinary", "baseline", 20),
-        ("with backgrounds: `--tuning ordinary`", "office10-ordinary", "proposal", 20),
+        ("with the method: `--tuning ordinary`", "office10-ordinary", "proposal", 20),
         ("its statistics held", "office10-ordinary-held", "baseline", 3),
-        ("with backgrounds: `--tuning ordinary --hold-statistics`", "office10-ordinary-held", "proposal", 3),
+        ("with the method: `--tuning ordinary --hold-statistics`", "office10-ordinary-held", "proposal", 3),
         ("its classifier begun small", "office10-plain", "baseline", 3),
-        ("with backgrounds: `--tuning plain`", "office10-plain", "proposal", 3),
+        ("with the method: `--tuning plain`", "office10-plain", "proposal", 3),
         ("[gentle tuning]", "office10", "baseline", 6),
-        ("with backgrounds, the default", "office10", "proposal", 6),
+        ("with the method, the default", "office10", "proposal", 6),
     ],
 )
 def test_its_figures_of_photographs_are_those_that_were_published(

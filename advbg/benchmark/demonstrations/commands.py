@@ -105,9 +105,10 @@ def write_page(published: Path) -> Path:
     page = published / "tasks" / "index.md"
     parts = [
         "# Other tasks\n\n"
-        "Models that learned before black, tested before the paper's six backgrounds and thirty made ones that nobody "
+        "Models that learned before black, tested before the paper's six backgrounds, and thirty made ones that nobody "
         "trained on or tuned for. `advbg reproduce --task` makes each of these anew; `proposal` is the library's "
-        "default, without silhouettes but for segmentation, where the label map is the mask.\n"
+        "default but for what each section says, without silhouettes but for segmentation, where the label map is the "
+        "mask.\n"
     ]
     for task in TASKS:
         results_file = page.parent / task / "results.json"

@@ -31,8 +31,9 @@ class Reinforcement:
     higher_is_better = True
     description = (
         "PPO learns to catch falling things from pictures of a game (Gymnasium, 32 pixels). One draw of backgrounds "
-        "for each rollout is replayed in its update. Masks are learned from the pictures alone; return is the share of "
-        "things that are caught."
+        "for each rollout is replayed in its update. Masks are learned from the pictures alone; return is the share "
+        "of things that are caught. Generators of backgrounds climb in every step and live for ten updates, since a "
+        "draw is used for all of one."
     )
 
     def __init__(self, recipe: Recipe | None = None) -> None:
