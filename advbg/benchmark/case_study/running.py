@@ -13,7 +13,7 @@ from advbg.benchmark.case_study.photographs import PARTS, check_photographs, lef
 from advbg.benchmark.case_study.results import read_results, with_published
 from advbg.benchmark.case_study.rows import ATTENTION, MIXED, OF_PHOTOGRAPHS, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
-from advbg.benchmark.case_study.testing import column_sizes, columns_of, measure, rate_learned_masks
+from advbg.benchmark.case_study.testing import Columns, column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
 from advbg.benchmark.figures import composite_rows
 from advbg.benchmark.files import write_json
@@ -105,11 +105,13 @@ def open_case_study(
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         NotADirectoryError: where the photographs are in no folder.
-        ValueError: where a row cannot be trained, photographs are too few, cannot be read or are others than when the
-            run began, their folder has a comma where sources are mixed, or the run in `output` or in `published` had
-            other settings, which the message names, or is damaged.
+        ValueError: where a row cannot be trained or tested, photographs are too few, cannot be read or are others than
+            when the run began, their folder has a comma where sources are mixed, or the run in `output` or in
+            `published` had other settings, which the message names, or is damaged.
     """
-    check_photographs(case.photographs, output)
+    photographs = check_photographs(case.photographs, output)
+    if set(rows) & set(OF_PHOTOGRAPHS):
+        _before_unseen(columns_of(case.study, case.photographs), photographs)
     if MIXED in rows and "," in str(case.photographs):
         raise ValueError(
             f"`photographs` (={str(case.photographs)!r}) must have no comma for the row `{MIXED}`, which lists sources"
@@ -152,15 +154,10 @@ def run_case_study(
 
     Returns:
         What `results.json` holds.
-
-    Raises:
-        ValueError: where so few images are held out that a row of photographs could not be tested.
     """
     study = case.study
     photographs, columns = note_photographs(case.photographs, output), columns_of(study, case.photographs)
-    # Known before any training, since there may be none.
-    parts = range(PARTS if set(rows) & set(OF_PHOTOGRAPHS) else 0)
-    before_unseen = [columns.before(left_out_of_training(photographs, part)) for part in parts]
+    before_unseen = _before_unseen(columns, photographs) if set(rows) & set(OF_PHOTOGRAPHS) else []
     here = environment(case.device)
     before = read_results(output / "results.json", case.description())
     results: dict[str, Any] = before if before is not None else case.description() | here | {"seeds": {}}
@@ -191,6 +188,11 @@ def run_case_study(
             for file in state_file.parent.glob("*.pt"):
                 file.unlink()
     return results
+
+
+def _before_unseen(columns: Columns, photographs: Sequence[Path]) -> list[Columns]:
+    """For each part of the photographs, the columns of rows that have not seen it."""
+    return [columns.before(left_out_of_training(photographs, part)) for part in range(PARTS)]
 
 
 def _train(

@@ -82,10 +82,22 @@ def test_new_backgrounds_are_of_the_photographs_that_they_are_said_to_be_of(data
         assert hidden or torch.allclose(image[:, 0, 0].float(), shown, atol=1)
 
 
-def test_a_row_whose_photographs_stand_behind_nothing_is_refused_before_it_is_trained(data_dir: Path) -> None:
-    columns = columns_of(load_study("office10", data_dir, 32), data_dir / "photographs")
-    with pytest.raises(ValueError, match=r"none of the 12 new backgrounds is of .* such as other\.png: more images"):
-        columns.before([Path("other.png")])
+def test_a_row_whose_photographs_stand_behind_nothing_is_refused_before_anything_is_written(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photographs").mkdir()
+    for index in range(40):
+        Image.new("RGB", (8, 8)).save(tmp_path / "photographs" / f"{index:02d}.png")
+    behind = columns_of(load_study("office10", data_dir, 32), tmp_path / "photographs").behind
+    monkeypatch.setattr(
+        "advbg.benchmark.case_study.running.left_out_of_training",
+        lambda files, seed: [file for file in files if file not in behind],
+    )
+    arguments = command(data_dir, tmp_path / "run", "--photographs", tmp_path / "photographs", "--rows")
+    assert run(monkeypatch, *arguments, "baseline,photographs") == 2
+    assert "none of the 12 new backgrounds is of the photographs that a training leaves out" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert run(monkeypatch, *arguments, "baseline", "--seeds", "0") == 0
 
 
 def test_too_few_photographs_are_refused(tmp_path: Path) -> None:
