@@ -66,7 +66,14 @@ class Photographs:
     def sample_with_files(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> tuple[Float[Tensor, "count channel height width"], list[Path]]:
-        """Crop photographs as `sample` does, and say of each which file it is of."""
+        """Crop photographs as `sample` does, and say of each which of `files` it is of.
+
+        Returns:
+            Pixels in [0, 1], float32, on the generator's device, and a file for each.
+
+        Raises:
+            ValueError: where a file cannot be read as an image; it is named.
+        """
         draws = torch.rand((count, 4), generator=generator, device=generator.device).tolist()
         files = [self.files[int(draw[0] * len(self.files))] for draw in draws]
         crops = [self._crop(file, draw[1:], shape) for file, draw in zip(files, draws, strict=True)]

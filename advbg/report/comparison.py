@@ -3,6 +3,7 @@
 from typing import Any
 
 from advbg.report.runs import FinishedRun
+from advbg.training.prepare import HELD_OUT
 
 
 def remarks(runs: list[FinishedRun]) -> list[str]:
@@ -20,9 +21,11 @@ def remarks(runs: list[FinishedRun]) -> list[str]:
                 f"{other.name} holds out other images than {first.name}, and was trained on {seen} of the "
                 f"{len(held_out)} that {first.name} holds out: their rows of held-out images do not compare."
             )
-        for name in first.results["sets"].keys() & other.results["sets"].keys() - {"held-out"}:
+        # In the order of the page; patterns stand behind what is held out.
+        tests = [name for name in first.results["sets"] if not name.startswith(HELD_OUT)]
+        for name in filter(other.results["sets"].__contains__, tests):
             ours, theirs = (run.results["sets"][name]["n"] for run in (first, other))
-            if ours != theirs and not name.startswith("held-out"):
+            if ours != theirs:
                 said.append(f"{name} has {ours} images in {first.name} and {theirs} in {other.name}.")
     return said
 
