@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from advbg import cli
+from advbg import cli, preview_command
 from advbg.benchmark import reproduce as experiment
 from advbg.benchmark import training
 from advbg.benchmark.paper_results import COLUMNS
@@ -234,8 +234,8 @@ def test_preview_shows_some_of_every_class_of_a_folder(
         (tmp_path / name).mkdir()
         for index in range(20):
             Image.new("L", (32, 32), 9 * index).save(tmp_path / name / f"{index:02}.png")
-    read, shown = cli._read_whole, []
-    monkeypatch.setattr(cli, "_read_whole", lambda file, *rest: shown.append(file) or read(file, *rest))
+    read, shown = preview_command._read_whole, []
+    monkeypatch.setattr(preview_command, "_read_whole", lambda file, *rest: shown.append(file) or read(file, *rest))
     arguments = ("--output", tmp_path / "all.png", "--companions", finished_run / "proposal" / "companions.pt")
     assert _run(monkeypatch, "preview", tmp_path, *arguments) == 0
     counts = [sum(file.parent.name == name for file in shown) for name in ("apple", "banana", "cherry")]
