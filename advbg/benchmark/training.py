@@ -135,7 +135,7 @@ def train(
             trained.model.attend()
         began, phase = time.perf_counter(), trained.phase
         for index, (images, targets) in enumerate(_batches(dataset, recipe, order, epoch)):
-            loss = _step(forward, images, targets, recipe, optimizer, scheduler)
+            loss = _step(trained, images, targets, recipe, optimizer, scheduler)
             step = epoch * steps_per_epoch + index + 1
             report(_progress(method, trained, step, total_steps, loss))
             _keep_backgrounds(trained, dataset, step, total_steps)
@@ -148,7 +148,7 @@ def train(
 
 
 def _step(
-    forward: nn.Module,
+    trained: Trained,
     images: Tensor,
     targets: Tensor,
     recipe: Recipe,
@@ -156,7 +156,8 @@ def _step(
     scheduler: torch.optim.lr_scheduler.LRScheduler,
 ) -> Tensor:
     with torch.autocast(images.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-        loss = F.cross_entropy(forward(images), targets)
+        outputs = trained.model(images) if trained.wrapper is None else trained.wrapper(images, targets=targets)
+        loss = F.cross_entropy(outputs, targets)
     loss.backward()
     optimizer.step()
     scheduler.step()

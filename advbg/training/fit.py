@@ -228,7 +228,10 @@ class _Loop:
     def _step(self, images: Tensor, targets: Tensor, silhouettes: Tensor | None) -> float:
         wrapper = self.fitted.wrapper
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
-            outputs = wrapper(images, mask=silhouettes) if wrapper is not None else self.fitted.model(images)
+            if wrapper is not None:
+                outputs = wrapper(images, mask=silhouettes, targets=targets)
+            else:
+                outputs = self.fitted.model(images)
             loss = F.cross_entropy(outputs, targets, label_smoothing=_LABEL_SMOOTHING)
         loss.backward()
         if wrapper is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from advbg import PaperObjective
 from advbg.benchmark import training
 from advbg.benchmark.datasets import load_dataset
 from advbg.benchmark.training import Recipe, train
@@ -52,6 +53,19 @@ def test_the_seconds_of_shared_phases_count_for_every_row(digits, tmp_path):
         first.seconds["classifier"],
         first.seconds["mask"],
     )
+
+
+def test_the_papers_masks_are_learned_by_the_labels(digits, tmp_path, monkeypatch):
+    seen = []
+    rate = PaperObjective.__call__
+
+    def spy(self, model, images, mask, targets=None):
+        seen.append(targets)
+        return rate(self, model, images, mask, targets)
+
+    monkeypatch.setattr(PaperObjective, "__call__", spy)
+    _train("paper", digits, tmp_path)
+    assert torch.equal(torch.cat(seen).sort().values, digits.train_targets.sort().values)
 
 
 def test_a_damaged_shared_file_is_named(digits, tmp_path):

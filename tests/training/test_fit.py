@@ -7,7 +7,7 @@ import pytest
 import torch
 from timm import create_model
 
-from advbg import AdversarialBackground
+from advbg import AdversarialBackground, PaperObjective
 from advbg.benchmark.training_state import DamagedStateError
 from advbg.training.fit import fit, steps_per_epoch
 from advbg.training.settings import TRAINING_METHODS, FitSettings
@@ -142,6 +142,20 @@ def test_silhouettes_move_with_their_images(monkeypatch) -> None:
     overlap = (objects & masks).sum() / (objects | masks).sum()
     assert overlap > 0.9
     assert not torch.equal(masks[0], masks[1])
+
+
+def test_the_papers_masks_are_learned_by_the_labels(monkeypatch) -> None:
+    data, seen = some_data(), []
+    rate = PaperObjective.__call__
+
+    def spy(self, model, images, mask, targets=None):
+        seen.append(targets)
+        return rate(self, model, images, mask, targets)
+
+    monkeypatch.setattr(PaperObjective, "__call__", spy)
+    fit(a_model(), data, dataclasses.replace(QUICK, method="paper", classifier_share=0.0, mask_share=0.34))
+    # The mask phase is the first of three epochs, so that it has seen every image once.
+    assert torch.equal(torch.cat(seen).sort().values, data.targets.sort().values)
 
 
 def test_the_best_epoch_is_one_that_has_met_other_backgrounds(monkeypatch) -> None:
