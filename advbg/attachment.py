@@ -1,8 +1,10 @@
 """What links companions to an optimiser, and to a model that is not wrapped."""
 
 import inspect
+import sys
 import warnings
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -20,6 +22,9 @@ from advbg.schedule import Phase
 
 # Batches without a step, which few accumulate gradients over: rather, another optimiser steps.
 _PATIENCE = 100
+
+# Optimiser steps that nobody takes only to see whether a script runs.
+STEPS_OF_A_TRAINING = 100
 
 # The attachments of models that are not wrapped.
 _ATTACHMENTS: weakref.WeakKeyDictionary[nn.Module, "Attachment"] = weakref.WeakKeyDictionary()
@@ -40,8 +45,11 @@ class Attachment:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}")
         if companions.attachment is not None:
+            companions.attachment._end.detach()  # the training goes on
             companions.attachment.remove()
         optimizer = _innermost(optimizer)
+        taken: Counter[Phase] = Counter()
+        self._end = weakref.finalize(self, _warn_of_no_background, taken)
         self.companions = companions
         companions.attached, companions.attachment = True, self
         self.batches_at_step = companions.batches
@@ -58,6 +66,7 @@ class Attachment:
             # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
             overflow = getattr(optimizer, "found_inf", None)
             if overflow is None or not overflow.item():
+                taken[companions.phase] += 1
                 companions.step()
 
         self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(after_step)]
@@ -93,6 +102,7 @@ class Attachment:
             handle.remove()
         self.handles.clear()
         self._let_go()
+        self._end()
 
     def _let_go(self) -> None:
         # Another may have taken its place.
@@ -218,6 +228,16 @@ def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:
     attachment = reference()
     if attachment is not None:
         attachment._let_go()
+
+
+def _warn_of_no_background(steps: Counter[Phase]) -> None:
+    """At the end of a training whose schedule was longer; one that failed has said so itself."""
+    if steps.total() >= STEPS_OF_A_TRAINING and "adversarial" not in steps and not hasattr(sys, "last_value"):
+        warnings.warn(
+            f"the training ended after {steps.total()} steps, before any other background: its schedule was still in "
+            f"the {list(steps)[-1]} phase; pass `schedule=Schedule.fractions(total_steps)`",
+            stacklevel=1,
+        )
 
 
 def _innermost(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:

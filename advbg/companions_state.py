@@ -1,6 +1,7 @@
 """What a saved state of companions holds beside their weights."""
 
 from collections.abc import Mapping
+from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ def extra_state(companions: "Companions") -> dict[str, Any]:
         "image_shape": companions.image_shape,
         "step_count": companions.step_count,
         "masks_given": companions.masks_given,
+        "schedule": astuple(companions.options.schedule),
         "mean": companions.pixel_space.mean,
         "std": companions.pixel_space.std,
         "options": companions.options.names(),

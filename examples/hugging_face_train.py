@@ -17,7 +17,7 @@ from transformers import (
     TrainingArguments,
 )
 
-from advbg import Schedule, hold_statistics
+from advbg import hold_statistics
 from advbg.integrations.hugging_face import AdversarialBackgroundCallback
 
 
@@ -86,11 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> Trainer:
     if options.no_advbg and hold:
         model.register_forward_pre_hook(lambda module, _: hold_statistics(module))
     if not options.no_advbg:
-        steps = options.epochs * -(-len(trainer.get_train_dataloader()) // options.accumulate)
-        callback = AdversarialBackgroundCallback(
-            schedule=Schedule.fractions(steps), mean=mean, std=std, hold_statistics=hold
-        )
-        trainer.add_callback(callback)
+        trainer.add_callback(AdversarialBackgroundCallback(mean=mean, std=std, hold_statistics=hold))
     trainer.train(resume_from_checkpoint=options.resume)
     trainer.save_model()
     return trainer

@@ -1,7 +1,6 @@
 """Train an image classifier with Lightning: `python examples/lightning_train.py FOLDER`."""
 
 import argparse
-import math
 from collections.abc import Sequence
 
 import lightning
@@ -13,7 +12,6 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from advbg import Schedule
 from advbg.integrations.lightning import AdversarialBackgroundCallback
 
 
@@ -67,9 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> lightning.Trainer:
 
     callbacks: list[lightning.Callback] = [lightning.pytorch.callbacks.ModelCheckpoint(options.output, save_last=True)]
     if not options.no_advbg:
-        # Each device takes its share of the batches.
-        schedule = Schedule.fractions(options.epochs * math.ceil(len(loader) / options.devices))
-        callbacks.append(AdversarialBackgroundCallback(schedule=schedule, mean=mean, std=std))
+        callbacks.append(AdversarialBackgroundCallback(mean=mean, std=std))
     trainer = lightning.Trainer(
         devices=options.devices,
         max_epochs=options.epochs,

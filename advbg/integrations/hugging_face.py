@@ -9,6 +9,7 @@ from torch import nn
 
 import advbg
 from advbg.files import save_state
+from advbg.integrations.trainer_schedule import go_on, with_schedule
 from advbg.task_hooks import changes_targets
 
 try:
@@ -31,7 +32,8 @@ class AdversarialBackgroundCallback(TrainerCallback):
     Args:
         resume_from_checkpoint: the folder that `trainer.train` is given, where it is not in the Trainer's
             `output_dir`: the Trainer does not tell its callbacks.
-        **options: of `advbg.attach`, such as `schedule`, `mean` and `std`.
+        **options: of `advbg.attach`, such as `mean` and `std`. Without `schedule`, the phases are shares of the
+            Trainer's steps (`state.max_steps`), as by `Schedule.fractions`; a run that is resumed keeps its own.
 
     Attributes:
         attachment: the link to the model, from the first training on; None before.
@@ -73,7 +75,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
         if args.deepspeed is not None:
             raise ValueError("`deepspeed` steps an optimizer of its own, without hooks: train without it")
         self._remove()  # what a training that failed has left
-        attachment = advbg.attach(model, optimizer, **self.options)
+        attachment = advbg.attach(model, optimizer, **with_schedule(self.options, state.max_steps))
         try:
             if state.global_step > 0:
                 self._restore(attachment, args, state)
@@ -118,7 +120,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
                 f"`resume_from_checkpoint` (={self.resume_from_checkpoint!r}) must be the folder that the Trainer "
                 f"resumes from, but {folder} is a checkpoint of another run"
             )
-        attachment.companions.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        go_on(attachment, torch.load(file, map_location="cpu", weights_only=True), self.options)
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:

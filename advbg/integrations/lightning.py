@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import advbg
+from advbg.integrations.trainer_schedule import go_on, with_schedule
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -29,7 +30,8 @@ class AdversarialBackgroundCallback(Callback):
             takes the LightningModule and returns it.
         optimizer_index: which of the LightningModule's optimisers trains it; with several, the one that steps once for
             each batch.
-        **options: of `advbg.attach`, such as `schedule`, `mean` and `std`.
+        **options: of `advbg.attach`, such as `mean` and `std`. Without `schedule`, the phases are shares of the
+            steps that the Trainer is going to take, as by `Schedule.fractions`; a run that is resumed keeps its own.
 
     Attributes:
         attachment: the link to the model, from the first fit on; None before.
@@ -55,16 +57,18 @@ class AdversarialBackgroundCallback(Callback):
 
         Raises:
             TypeError: where an option of `advbg.attach` is unknown or of a wrong type.
-            ValueError: where there is no such model or optimiser, or an option is out of range.
+            ValueError: where there is no such model or optimiser, an option is out of range, or neither `schedule`
+                nor the Trainer says how long the phases are.
         """
         model, optimizer = self._find_model(trainer, pl_module), self._find_optimizer(trainer)
         # A trainer that fits once more counts its steps on, and so do the companions.
         if self._restored is None and self.attachment is not None and trainer.global_step > 0:
             self._restored = self.attachment.companions.state_dict()
         self._remove()
-        self.attachment = advbg.attach(model, optimizer, **self.options)
+        options = with_schedule(self.options, trainer.estimated_stepping_batches)
+        self.attachment = advbg.attach(model, optimizer, **options)
         if self._restored is not None:
-            self.attachment.companions.load_state_dict(self._restored)
+            go_on(self.attachment, self._restored, self.options)
             self._restored = None
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
@@ -107,7 +111,7 @@ class AdversarialBackgroundCallback(Callback):
         if not self._resumes:
             return
         if self.attachment is not None and self.attachment.companions.attached:
-            self.attachment.companions.load_state_dict(state_dict)
+            go_on(self.attachment, state_dict, self.options)
         else:
             self._restored = state_dict
 

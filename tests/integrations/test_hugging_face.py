@@ -236,6 +236,20 @@ def test_the_companions_step_with_the_optimizer_not_with_the_batches(tmp_path: P
     assert callback.attachment.phase == "adversarial"
 
 
+def test_without_a_schedule_the_phases_are_shares_of_the_trainers_steps(tmp_path: Path) -> None:
+    callback = AdversarialBackgroundCallback()
+    trainer = _train(tmp_path, callback, -1, num_train_epochs=4)
+    assert trainer.state.global_step == 8
+    assert callback.attachment.companions.options.schedule == Schedule.fractions(8)
+
+
+def test_a_run_that_is_resumed_for_longer_keeps_the_schedule_that_it_began_with(tmp_path: Path) -> None:
+    _train(tmp_path, AdversarialBackgroundCallback(), 5)
+    resumed = AdversarialBackgroundCallback()
+    _train(tmp_path, resumed, 20, resume=True)
+    assert resumed.attachment.companions.options.schedule == Schedule.fractions(5)
+
+
 def test_a_run_in_bfloat16_goes_through_all_phases(tmp_path: Path) -> None:
     callback = _callback()
     trainer = _train(tmp_path, callback, 6, bf16=True)

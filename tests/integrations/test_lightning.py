@@ -20,7 +20,6 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.tuner import Tuner
 
-from advbg.integrations.lightning import AdversarialBackgroundCallback
 from tests.integrations.lightning_runs import (
     MARKS,
     SCHEDULE,
@@ -47,18 +46,6 @@ def test_the_example_trains_in_all_phases_and_saves_a_plain_model(
     assert trainer.callback_metrics["advbg/phase"] == 2
     state = torch.load(tmp_path / "output" / "model.pt", weights_only=True)
     trainer.lightning_module.model.load_state_dict(state)
-
-
-def test_the_example_knows_that_several_devices_share_the_batches(
-    run_example: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fitted = []
-    monkeypatch.setattr("lightning.Trainer.fit", lambda trainer, *_, **__: fitted.append(trainer))
-    monkeypatch.setattr(torch, "save", lambda *_: None)
-    run_example("lightning_train", "--model", "resnet10t", "--devices", "2")
-    callback = next(callback for callback in fitted[0].callbacks if isinstance(callback, AdversarialBackgroundCallback))
-    assert fitted[0].world_size == 2
-    assert callback.options["schedule"] == Schedule.fractions(4 * 1)
 
 
 def test_anything_callable_may_find_the_model(tmp_path: Path) -> None:
