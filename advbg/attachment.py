@@ -39,6 +39,7 @@ class Attachment:
         companions: what trains beside the model.
         handles: of the hooks that the attachment consists of.
         batches_at_step: that the model was trained with before the optimiser was called last.
+        evaluated: whether the model has been called in evaluation mode since then, with gradients.
     """
 
     def __init__(self, companions: Companions, optimizer: torch.optim.Optimizer) -> None:
@@ -52,17 +53,23 @@ class Attachment:
         self._end = weakref.finalize(self, _warn_of_no_background, taken)
         self.companions = companions
         companions.attached, companions.attachment = True, self
-        self.batches_at_step = companions.batches
+        self.batches_at_step, self.evaluated = companions.batches, False
 
         def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-            if not companions.batches:
+            if self.evaluated and companions.batches == self.batches_at_step:
+                warnings.warn(
+                    "the optimizer stepped, but the model was called in evaluation mode, in which it sees the images "
+                    "as they are: call its `train()`; to keep statistics of BatchNorm, pass `hold_statistics=True`",
+                    stacklevel=3,
+                )
+            elif not companions.batches:
                 warnings.warn(
                     "the optimizer stepped, but no image has passed through the wrapper or the attached model: call "
                     "these, not the model inside or its `forward`; one that was compiled and called before it was "
                     "attached does not know of it",
                     stacklevel=3,
                 )
-            self.batches_at_step = companions.batches
+            self.batches_at_step, self.evaluated = companions.batches, False
             # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
             overflow = getattr(optimizer, "found_inf", None)
             if overflow is None or not overflow.item():
@@ -138,6 +145,8 @@ def attach(
         ValueError: where an argument is out of range, or the model holds one that is wrapped or attached; the message
             names it.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be an nn.Module, got {type(model).__name__}")
     unknown = sorted(options.keys() - {option.name for option in fields(Options)})
     if unknown:
         raise TypeError(f"`attach` has no option {', '.join(f'`{name}`' for name in unknown)}")
@@ -149,11 +158,10 @@ def attach(
 
     def before_forward(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # A copy of the model, such as an EMA, copies its hooks as well; only the model itself is trained.
-        if (
-            module is not model
-            or companions.learning
-            or not (module.training or companions.given.get("params") is not None)
-        ):
+        if module is not model or companions.learning:
+            return None
+        if not module.training and companions.given.get("params") is None:
+            attachment.evaluated |= torch.is_grad_enabled()
             return None
         watch_optimizer(companions)
         if args:
@@ -232,7 +240,8 @@ def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:
 
 def _warn_of_no_background(steps: Counter[Phase]) -> None:
     """At the end of a training whose schedule was longer; one that failed has said so itself."""
-    if steps.total() >= STEPS_OF_A_TRAINING and "adversarial" not in steps and not hasattr(sys, "last_value"):
+    failed = hasattr(sys, "last_value") or sys.exc_info()[0] is not None
+    if steps.total() >= STEPS_OF_A_TRAINING and "adversarial" not in steps and not failed:
         warnings.warn(
             f"the training ended after {steps.total()} steps, before any other background: its schedule was still in "
             f"the {list(steps)[-1]} phase; pass `schedule=Schedule.fractions(total_steps)`",
@@ -255,6 +264,9 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def _first_argument(model: nn.Module, kwargs: Mapping[str, Any]) -> str:
-    """The first of the named arguments, in the order of the model's signature: collators may put the labels first."""
-    names = inspect.signature(type(model).forward).parameters
+    """The images among named arguments: the first in the model's signature, since collators may put the labels first.
+
+    Models of PEFT take whatever they are called with, but say what it is called.
+    """
+    names = [*inspect.signature(type(model).forward).parameters, getattr(model, "main_input_name", None)]
     return next((name for name in names if name in kwargs), next(iter(kwargs)))

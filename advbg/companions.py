@@ -96,6 +96,7 @@ class Companions(nn.Module):
             The images themselves or composites, of the same shape, dtype and layout.
 
         Raises:
+            TypeError: where `params` are something else.
             ValueError: where `images` or `mask` cannot be used, `params` are of other images, or no mask is given,
                 learned or going to be.
         """
@@ -107,6 +108,8 @@ class Companions(nn.Module):
         targets = self.given.get("targets") if targets is None else targets
         params = self.given.get("params") if params is None else params
         if params is not None:
+            if not isinstance(params, CompositeParameters):
+                raise TypeError(f"`params` (a {type(params).__name__}) must be from `generate_parameters`")
             params.check(images)
         self.targets = targets
         found = find_foreground(self.options.task, images, targets)
@@ -271,6 +274,7 @@ class Companions(nn.Module):
         if not isinstance(extra, Mapping) or "image_shape" not in extra:
             raise RuntimeError("`state_dict` is not from `companions.state_dict()`: it has no `_extra_state`")
         self.options.check_saved(extra["options"])
+        self.pixel_space.check_saved(extra["mean"], extra["std"])
         if extra["image_shape"] is not None and self.image_shape is None:
             self._build(tuple(extra["image_shape"]))
         return super().load_state_dict(state_dict, strict=strict)

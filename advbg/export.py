@@ -23,12 +23,18 @@ def export_generator(companions: Companions, path: str | Path) -> None:
 
     Args:
         companions: of a wrapper or an attachment, after their first batch.
-        path: of the safetensors file; it appears whole or not at all.
+        path: of the file, which ends in `.safetensors`; it appears whole or not at all.
 
     Raises:
-        ValueError: where there was no batch yet, or the background source is neither `GeneratorPopulation` nor
-            `PaperGenerator`.
+        TypeError: where `companions` is something else.
+        ValueError: where `path` has another ending or no folder, there was no batch yet, or the background source is
+            neither `GeneratorPopulation` nor `PaperGenerator`.
     """
+    if not isinstance(companions, Companions):
+        raise TypeError(f"`companions` (a {type(companions).__name__}) must be those of a wrapper or an attachment")
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.parent.is_dir():
+        raise ValueError(f"`path` (={str(path)!r}) must end in .safetensors and be in a folder that exists")
     if companions.image_shape is None:
         raise ValueError("`companions` have seen no batch: there is no generator to export yet")
     source = companions.source
@@ -40,7 +46,7 @@ def export_generator(companions: Companions, path: str | Path) -> None:
     description: dict[str, Any] = {"kind": type(source).__name__, "image_shape": companions.image_shape}
     if isinstance(source, GeneratorPopulation):
         description["species"] = [member.kind for member in source.members]
-    save_weights(dict(source.named_parameters()), Path(path), header=_HEADER, description=description)
+    save_weights(dict(source.named_parameters()), path, header=_HEADER, description=description)
 
 
 class ExportedGenerator(nn.Module):

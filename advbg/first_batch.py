@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from advbg.masks import MASK_GENERATOR_NAMES
 from advbg.masks.learning import check_learned
 from advbg.task_hooks import changes_targets
 
@@ -29,12 +30,12 @@ def check_first_batch(companions: "Companions", images: Tensor, mask: Tensor | N
     options = companions.options
     if mask is None and not options.schedule.mask:
         check_learned(options.mask_generator, companions.mask_optimizer)
-    if mask is None and not isinstance(options.mask_generator, str):
+    if mask is None and options.mask_generator not in MASK_GENERATOR_NAMES:
         low, high = (value.item() for value in torch.aminmax(companions.soft_mask(images[:1])))
         if not 0 <= low <= high <= 1:
             raise ValueError(
-                f"the mask generator {type(options.mask_generator).__name__} made values over [{low:.3g}, {high:.3g}], "
-                "expected masks in [0, 1]: end it in a sigmoid"
+                f"the mask generator {type(companions.mask_generator).__name__} made values over [{low:.3g}, "
+                f"{high:.3g}], expected masks in [0, 1]: end it in a sigmoid"
             )
     if targets is None and changes_targets(options.task):
         warnings.warn(

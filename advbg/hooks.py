@@ -38,7 +38,7 @@ class PluginManager(pluggy.PluginManager):
     def __init__(self) -> None:
         super().__init__(_GROUP)
         self.failures: dict[str, str] = {}
-        self._loaded = False
+        self._loaded = self._has_built_in = False
         self.add_hookspecs(hookspecs)
         self.add_hookcall_monitoring(lambda *_: None, _name_the_plugin)
 
@@ -56,8 +56,9 @@ class PluginManager(pluggy.PluginManager):
         Raises:
             PluginError: where it was made for another version of the hooks, or implements a hook that there is not, or
                 with arguments that there are not.
-            ValueError: where it is registered already, or its name is.
+            ValueError: where it is registered already, or its name is, as those of the built-in plugins are.
         """
+        self._register_built_in()
         label = name or self.get_canonical_name(plugin)
         version = getattr(plugin, "advbg_hook_version", HOOK_VERSION)
         if version != HOOK_VERSION:
@@ -88,12 +89,7 @@ class PluginManager(pluggy.PluginManager):
         installed = {point.name: point for point in entry_points(group=_GROUP)}
         chosen = _allowed(tuple(installed))
         self._loaded = True
-        # Only here, since the built-in plugins are written on the hooks of this module.
-        from advbg.tasks import BUILT_IN_PLUGINS
-
-        for name, plugin in BUILT_IN_PLUGINS.items():
-            if not self.has_plugin(name):
-                self.register(plugin, name)
+        self._register_built_in()
         for name in chosen:
             try:
                 if not self.load_setuptools_entrypoints(_GROUP, name):
@@ -106,6 +102,17 @@ class PluginManager(pluggy.PluginManager):
                     f"and is left out: {self.failures[name]}",
                     stacklevel=2,
                 )
+
+    def _register_built_in(self) -> None:
+        """Before all others, which are asked first by that."""
+        if self._has_built_in:
+            return
+        self._has_built_in = True
+        # Only here, since the built-in plugins are written on the hooks of this module.
+        from advbg.tasks import BUILT_IN_PLUGINS
+
+        for name, plugin in BUILT_IN_PLUGINS.items():
+            self.register(plugin, name)
 
 
 def _allowed(installed: Sequence[str]) -> Sequence[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import kornia
+import numpy as np
 import torch
 from jaxtyping import Float
 from timm.data.config import resolve_data_config
@@ -54,6 +55,18 @@ class PixelSpace:
         if not all(math.isfinite(value) and value > 0 for value in self.std):
             raise ValueError(f"`std` (={self.std}) must be finite and above 0")
 
+    def check_saved(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Check that a state was saved with the same statistics.
+
+        Raises:
+            RuntimeError: where it was not.
+        """
+        if (tuple(mean), tuple(std)) != (self.mean, self.std):
+            raise RuntimeError(
+                f"`state_dict` was saved with `mean` {tuple(mean)} and `std` {tuple(std)}, but these companions have "
+                f"{self.mean} and {self.std}"
+            )
+
     @classmethod
     def of(
         cls,
@@ -69,17 +82,18 @@ class PixelSpace:
             std: per-channel standard deviation of that normalisation.
 
         Raises:
+            TypeError: where one of them is no number and no numbers.
             ValueError: where only one of `mean` and `std` is given, or they do not fit each other.
         """
         if (mean is None) != (std is None):
             raise ValueError(f"`mean` (={mean!r}) and `std` (={std!r}) must be given together")
         if mean is not None and std is not None:
-            return cls(_as_tuple(mean), _as_tuple(std), "arguments")
+            return cls(_as_tuple("mean", mean), _as_tuple("std", std), "arguments")
         if not hasattr(model, "pretrained_cfg") and isinstance(model, nn.DataParallel | DistributedDataParallel):
             model = model.module
         if getattr(model, "pretrained_cfg", None):
             config = resolve_data_config({}, model=model)
-            return cls(_as_tuple(config["mean"]), _as_tuple(config["std"]), "pretrained_cfg")
+            return cls(_as_tuple("mean", config["mean"]), _as_tuple("std", config["std"]), "pretrained_cfg")
         return cls()
 
     def to_pixels(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "..."]:
@@ -173,5 +187,11 @@ def check_batch(images: Tensor, built_for: tuple[int, int, int] | None, device: 
         )
 
 
-def _as_tuple(values: float | Sequence[float]) -> tuple[float, ...]:
-    return (float(values),) if isinstance(values, int | float) else tuple(float(value) for value in values)
+def _as_tuple(name: str, values: float | Sequence[float]) -> tuple[float, ...]:
+    try:
+        numbers = np.asarray(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{name}` (={values!r}) must be a number, or one for each channel: {error}") from error
+    if numbers.ndim > 1:
+        raise ValueError(f"`{name}` has shape {numbers.shape}, expected a number, or one for each channel")
+    return tuple(numbers.reshape(-1).tolist())

@@ -1,7 +1,7 @@
 """The three phases of training, counted in optimiser steps (paper, section III)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 Phase = Literal["classifier", "mask", "adversarial"]
 
@@ -25,11 +25,12 @@ class Schedule:
     def __post_init__(self) -> None:
         for name in ("classifier", "mask"):
             steps = getattr(self, name)
-            if not isinstance(steps, int) or isinstance(steps, bool) or steps < 0:
+            if not isinstance(steps, SupportsIndex) or isinstance(steps, bool) or steps.__index__() < 0:
                 raise ValueError(f"`{name}` (={steps!r}) must be a whole number of optimiser steps, 0 or more")
+            object.__setattr__(self, name, steps.__index__())  # NumPy's are none to a saved state
 
     @classmethod
-    def fractions(cls, total_steps: int, classifier: float = 0.3, mask: float = 0.05) -> "Schedule":
+    def fractions(cls, total_steps: SupportsIndex, classifier: float = 0.3, mask: float = 0.05) -> "Schedule":
         """Share out a known number of optimiser steps.
 
         Args:
@@ -43,8 +44,11 @@ class Schedule:
 
         Raises:
             ValueError: where a share is outside [0, 1], both leave nothing to the adversarial phase, or
-                `total_steps` is less than one for each phase.
+                `total_steps` is no whole number or less than one for each phase.
         """
+        if not isinstance(total_steps, SupportsIndex) or isinstance(total_steps, bool):
+            raise ValueError(f"`total_steps` (={total_steps!r}) must be a whole number of optimiser steps")
+        steps = total_steps.__index__()
         for name, share in (("classifier", classifier), ("mask", mask)):
             if not 0 <= share <= 1:
                 raise ValueError(f"`{name}` (={share!r}) must be a share of the steps in [0, 1]")
@@ -55,10 +59,10 @@ class Schedule:
             )
         least_classifier, least_mask = int(classifier > 0), int(mask > 0)
         least = least_classifier + least_mask + 1
-        if total_steps < least:
-            raise ValueError(f"`total_steps` (={total_steps!r}) must be {least} or more, one for each phase")
-        mask_steps = min(max(round(total_steps * mask), least_mask), total_steps - least_classifier - 1)
-        classifier_steps = min(max(round(total_steps * classifier), least_classifier), total_steps - mask_steps - 1)
+        if steps < least:
+            raise ValueError(f"`total_steps` (={steps}) must be {least} or more, one for each phase")
+        mask_steps = min(max(round(steps * mask), least_mask), steps - least_classifier - 1)
+        classifier_steps = min(max(round(steps * classifier), least_classifier), steps - mask_steps - 1)
         return cls(classifier_steps, mask_steps)
 
     def phase(self, step: int, *, masks_given: bool = False) -> Phase:

@@ -42,7 +42,7 @@ def find_foreground(
 def changes_targets(task: str) -> bool:
     """Whether a plugin that knows the task says what becomes of its targets before other backgrounds."""
     plugins: list[Any] = [impl.plugin for impl in _hooks.advbg_targets.get_hookimpls()]
-    return any(task in plugin.advbg_tasks() for plugin in plugins if hasattr(plugin, "advbg_tasks"))
+    return any(task in (plugin.advbg_tasks() or ()) for plugin in plugins if hasattr(plugin, "advbg_tasks"))
 
 
 def change_targets(

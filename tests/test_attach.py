@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -89,6 +90,49 @@ def test_images_may_come_by_name() -> None:
     assert not torch.equal(model(labels=targets, pixel_values=images), model.net(images))
     with pytest.raises(TypeError, match="without images"):
         model()
+
+
+def test_the_images_of_a_model_that_takes_anything_are_those_that_it_names() -> None:
+    class Anything(nn.Module):
+        main_input_name = "pixel_values"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = tiny_classifier()
+
+        def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+            return self.net(kwargs["pixel_values"])
+
+    model = Anything()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    attachment = advbg.attach(model, optimizer, schedule=Schedule(0, 0), mask_generator="nonzero", clean_share=0.0)
+    images, targets = a_batch()
+    assert not torch.equal(model(labels=targets, pixel_values=images), model.net(images))
+    assert attachment.companions.batches == 1
+
+
+@pytest.mark.parametrize("trained_before", [0, 1])
+def test_a_model_that_is_trained_in_evaluation_mode_is_warned_of(trained_before: int) -> None:
+    model = tiny_classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    advbg.attach(model, optimizer)
+    train(model, optimizer, trained_before)
+    model.eval()
+    with torch.no_grad():
+        model(a_batch()[0])
+    model(a_batch()[0]).sum().backward()
+    with pytest.warns(UserWarning, match=r"the model was called in evaluation mode, .* call its `train\(\)`"):
+        optimizer.step()
+
+
+def test_a_look_at_the_model_in_evaluation_between_steps_is_no_training_in_it() -> None:
+    model = tiny_classifier()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    attachment = advbg.attach(model, optimizer)
+    model.eval()(a_batch()[0])
+    model.train()
+    train(model, optimizer, 1)
+    assert attachment.companions.step_count == 1
 
 
 def test_masks_can_be_given_to_an_attached_model() -> None:
@@ -258,12 +302,35 @@ def test_arguments_of_another_type_are_named() -> None:
     run_without_type_checks(
         """
         import advbg, numpy, torch
+        from advbg.backgrounds.protocol import sample_for
+        from advbg.export import export_generator
+        from advbg.integrations.tensorboard import TensorBoardLogger
         from advbg.masks import check_mask
+        from advbg.tasks.segmentation import Segmentation
         model = torch.nn.Linear(2, 2)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         draws = advbg.AdversarialBackground(model).generate_parameters(torch.rand(2, 3, 4, 4))
+
+        class Listing:
+            def sample(self, count, shape, generator):
+                return [0.5]
+
+        wrapper = advbg.AdversarialBackground(model)
+        images = torch.rand(2, 3, 4, 4)
         refused = {
             "`model` must be an nn.Module, got str": lambda: advbg.AdversarialBackground("resnet18"),
+            "`model` must be an nn.Module, got NoneType": lambda: advbg.attach(None, optimizer),
+            "`companions` (a AdversarialBackground) must be those": lambda: export_generator(wrapper, "g.safetensors"),
+            "Listing.sample made a list, expected a tensor": lambda: sample_for(images, Listing(), torch.Generator()),
+            "`params` (a dict) must be from `generate_parameters`": lambda: wrapper(images, params={"a": 1}),
+            "`weights` (=('2',)) must be numbers": lambda: advbg.AdversarialBackground(
+                model, background=[("adversarial", "2")]
+            ),
+            "`background` (=0) must be a sequence of labels": lambda: Segmentation("s", background=0),
+            "`ignore` (=('0',)) must be a sequence of labels": lambda: Segmentation("s", ignore=("0",)),
+            "`total_steps` (='100') must be a whole number": lambda: advbg.Schedule.fractions("100"),
+            "`total_steps` (=10.5) must be a whole number": lambda: advbg.Schedule.fractions(10.5),
+            "`every` (=2.5) must be a whole number": lambda: TensorBoardLogger("logs", every=2.5),
             "`background` (=3)": lambda: advbg.AdversarialBackground(model, background=3),
             "`mask_generator` (=3)": lambda: advbg.AdversarialBackground(model, mask_generator=3),
             "`binarization` (='0.7')": lambda: advbg.AdversarialBackground(model, binarization="0.7"),

@@ -71,6 +71,12 @@ def test_reading_a_generator_leaves_the_global_random_stream_alone(tmp_path: Pat
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.parametrize("name", ["generator", "generator.pt", "missing/generator.safetensors"])
+def test_a_file_that_no_pipeline_would_find_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`path` \(=.*\) must end in .safetensors and be in a folder that exists"):
+        export_generator(_trained("random").companions, tmp_path / name)
+
+
 def test_there_is_nothing_to_export_before_the_first_batch_or_of_other_sources(tmp_path: Path) -> None:
     wrapper = AdversarialBackground(tiny_classifier(), background="noise")
     with pytest.raises(ValueError, match="have seen no batch"):

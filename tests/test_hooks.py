@@ -246,6 +246,22 @@ def test_tasks_that_are_named_by_a_text_are_refused() -> None:
         AdversarialBackground(tiny_classifier())
 
 
+def test_a_mask_generator_of_a_plugin_that_makes_no_masks_is_refused() -> None:
+    plugin = plugin_of(advbg_mask_generators=lambda: {"logits": lambda shape: lambda pixels: 10 * pixels[:, :1] - 5})
+    with plugged(plugin):
+        wrapper, _ = attached(mask_generator="logits", schedule=Schedule(0, 0))
+        with pytest.raises(ValueError, match=r"made values over \[-5, .*\], expected masks in \[0, 1\]"):
+            wrapper(a_batch()[0])
+
+
+def test_a_plugin_that_names_no_task_and_changes_targets_stops_nobody() -> None:
+    plugin = plugin_of(advbg_tasks=lambda: None, advbg_targets=lambda task, targets: None)
+    images, targets = a_batch()
+    with plugged(plugin):
+        wrapper, _ = attached(schedule=Schedule(0, 0), mask_generator="nonzero")
+        assert wrapper(images, targets=targets).shape == (8, 4)
+
+
 def test_a_factory_that_makes_no_source_or_mask_generator_is_named() -> None:
     plugin = plugin_of(
         advbg_background_sources=lambda: {"none": lambda shape, generator: 3},

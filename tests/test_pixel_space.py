@@ -9,6 +9,7 @@ from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 from advbg.pixel_space import PixelSpace
+from tests.models import run_without_type_checks
 
 
 @settings(max_examples=20, deadline=None)
@@ -78,6 +79,28 @@ def test_timms_configuration_is_found_in_a_model_that_is_parallel() -> None:
 def test_statistics_that_cannot_be_are_refused(mean: tuple[float, ...], std: tuple[float, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PixelSpace(mean, std)
+
+
+def test_statistics_may_be_numbers_of_any_kind_and_others_are_named() -> None:
+    # Within this suite beartype would refuse them first.
+    run_without_type_checks(
+        """
+        import numpy, pytest, torch
+        from advbg.pixel_space import PixelSpace
+
+        model = torch.nn.Identity()
+        array, tensor = numpy.array([0.5]), torch.tensor([0.5])
+        for half in (0.5, [0.5], array, tensor, array[0], tensor[0]):
+            space = PixelSpace.of(model, mean=half, std=half)
+            assert (space.mean, space.std) == ((0.5,), (0.5,))
+        with pytest.raises(TypeError, match="`mean` .='imagenet'. must be a number, or one for each channel"):
+            PixelSpace.of(model, mean="imagenet", std=0.5)
+        with pytest.raises(TypeError, match="`std` .=.*a.*. must be a number"):
+            PixelSpace.of(model, mean=0.5, std=["a"])
+        with pytest.raises(ValueError, match="`mean` has shape .1, 3, 1, 1., expected a number"):
+            PixelSpace.of(model, mean=torch.full((1, 3, 1, 1), 0.5), std=0.5)
+        """
+    )
 
 
 def test_statistics_of_other_channels_than_the_images_are_refused() -> None:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -137,9 +138,24 @@ def test_a_plugin_for_other_hooks_is_refused_with_the_reason_and_leaves_nothing(
     manager = PluginManager()
     with pytest.raises(PluginError, match=message):
         manager.register(plugin, "old")
-    assert manager.list_name_plugin() == []
+    assert not manager.has_plugin("old")
     assert manager.hook.advbg_step.get_hookimpls() == []
     manager.check_pending()
+
+
+def test_a_plugin_that_comes_before_anything_else_is_asked_before_the_built_in_ones() -> None:
+    corner = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
+    corner[..., :4, :4] = True
+    manager = PluginManager()
+    manager.register(plugin_of(advbg_foreground=lambda task: corner), "mine")
+    labels = torch.ones(2, 8, 8, dtype=torch.int64)
+    found = manager.hook.advbg_foreground(task="segmentation", images=torch.rand(2, 3, 8, 8), targets=labels)
+    assert torch.equal(found, corner)
+
+
+def test_a_plugin_cannot_take_the_name_of_a_built_in_one() -> None:
+    with pytest.raises(ValueError, match="'detection'"):
+        PluginManager().register(plugin_of(advbg_tasks=lambda: ("mine",)), "detection")
 
 
 def test_a_copy_of_a_wrapper_tells_the_same_plugins() -> None:

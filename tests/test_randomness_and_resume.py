@@ -102,6 +102,14 @@ def test_a_state_of_other_companions_is_refused() -> None:
         other.companions.load_state_dict(wrapper.companions.state_dict())
 
 
+def test_a_state_of_images_that_were_normalised_otherwise_is_refused() -> None:
+    wrapper = AdversarialBackground(tiny_classifier(), mean=(0.5,), std=(0.25,))
+    wrapper.companions.build((a_batch()[0] - 0.5) / 0.25)
+    forgotten = AdversarialBackground(tiny_classifier())
+    with pytest.raises(RuntimeError, match=r"saved with `mean` \(0.5,\) and `std` \(0.25,\), but .* have \(0.0,\)"):
+        forgotten.companions.load_state_dict(wrapper.companions.state_dict())
+
+
 def test_the_same_parameters_make_the_same_composites_in_training_and_evaluation() -> None:
     wrapper = adversarial_wrapper()
     wrapper.companions.attached = True

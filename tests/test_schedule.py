@@ -1,10 +1,12 @@
 """Phases by optimiser steps."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from advbg import Schedule
+from tests.models import run_without_type_checks
 
 
 @given(classifier=st.integers(0, 50), mask=st.integers(0, 50), step=st.integers(0, 200), masks_given=st.booleans())
@@ -21,6 +23,19 @@ def test_fractions_share_out_the_steps_and_leave_no_phase_without(total: int, cl
     assert (schedule.classifier > 0) == (classifier > 0)
     assert (schedule.mask > 0) == (mask > 0)
     assert schedule.classifier + schedule.mask < total
+
+
+def test_numpys_whole_numbers_are_some() -> None:
+    assert Schedule.fractions(np.int64(1004)) == Schedule(classifier=301, mask=50)
+    # Within this suite beartype would refuse them first.
+    run_without_type_checks(
+        """
+        import numpy
+        from advbg import Schedule
+        schedule = Schedule(numpy.int32(301), numpy.uint8(50))
+        assert schedule == Schedule(301, 50) and type(schedule.classifier) is int
+        """
+    )
 
 
 def test_many_steps_are_shared_out_to_the_nearest_step() -> None:

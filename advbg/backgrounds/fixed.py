@@ -5,6 +5,9 @@ import torchvision.transforms.v2.functional as transforms
 from jaxtyping import Float
 from torch import Tensor
 
+# Pictures that were resized leave [0, 1] by rounding.
+_ROUNDING = 1e-3
+
 
 class FixedImage:
     """The same picture behind every object, resized to the images.
@@ -18,9 +21,9 @@ class FixedImage:
 
     def __init__(self, pixels: Float[Tensor, "channel height width"]) -> None:
         low, high = (value.item() for value in torch.aminmax(pixels))
-        if not 0 <= low <= high <= 1:
-            raise ValueError(f"`pixels` range over [{low:.3g}, {high:.3g}], expected [0, 1]")
-        self.pixels = pixels.float()
+        if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+            raise ValueError(f"`pixels` range over [{low:.5g}, {high:.5g}], expected [0, 1]")
+        self.pixels = pixels.float().clamp(0, 1)
 
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
+from typing import SupportsFloat
 
 import torch
 from jaxtyping import Float
@@ -64,7 +65,8 @@ def check_weights(weights: Sequence[float]) -> None:
     """Check the weights of a mixture.
 
     Raises:
-        ValueError: where there is none, or one is 0, negative or not finite.
+        ValueError: where there is none, or one is no number, 0, negative or not finite.
     """
-    if not weights or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+    numbers = all(isinstance(weight, SupportsFloat) and not isinstance(weight, str) for weight in weights)
+    if not weights or not numbers or not all(math.isfinite(weight) and weight > 0 for weight in weights):
         raise ValueError(f"`weights` (={tuple(weights)}) must be numbers over 0, one for each source")

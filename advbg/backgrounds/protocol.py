@@ -46,11 +46,14 @@ def sample_for(
         generator: where all randomness comes from.
 
     Raises:
-        ValueError: where the source makes another shape, or no floats.
+        TypeError: where the source makes no tensor.
+        ValueError: where it makes another shape, or no floats.
     """
     count, channels, height, width = images.shape
     with torch.autocast(images.device.type, enabled=False):
         backgrounds = source.sample(count, (channels, height, width), generator)
+    if not isinstance(backgrounds, Tensor):
+        raise TypeError(f"{type(source).__name__}.sample made a {type(backgrounds).__name__}, expected a tensor")
     if backgrounds.shape != images.shape:
         raise ValueError(
             f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)} for `images` of "

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from advbg.backgrounds.pieces import fill
+from advbg.random_numbers import draw_number
 
 _LARGEST_SIDE = 64
 _LEAVES = 48
@@ -35,7 +36,7 @@ class Scenes:
         shrink = max(1.0, max(height, width) / _LARGEST_SIDE)
         rows, columns = math.ceil(height / shrink), math.ceil(width / shrink)
         scenes = _clouds(count, (channels, rows, columns), generator)
-        leafy = count // 2
+        leafy = _half(count, generator)
         if leafy:
             scenes = torch.cat([_dead_leaves(scenes[:leafy], generator), scenes[leafy:]])
         scenes = torch.sigmoid(
@@ -100,6 +101,11 @@ def _colours(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return (1 - chroma).sqrt() * shared + chroma.sqrt() * own
 
 
+def _half(count: int, generator: torch.Generator) -> int:
+    """Of an odd number now the smaller, now the larger half, so that images that come one by one have their share."""
+    return math.floor(count / 2 + draw_number(generator))
+
+
 def _contrast(count: int, generator: torch.Generator) -> Tensor:
     """Over one decade about 1."""
     return 10 ** (torch.rand((count, 1, 1, 1), generator=generator, device=generator.device) - 0.5)
@@ -107,12 +113,12 @@ def _contrast(count: int, generator: torch.Generator) -> Tensor:
 
 def _out_of_focus(scenes: Tensor, generator: torch.Generator) -> Tensor:
     """Blur half of the scenes, each by its own amount."""
-    half = len(scenes) // 2
+    half = _half(len(scenes), generator)
     if not half:
         return scenes
     # Clouds and leaves lie side by side: every second image has both among the blurred.
-    blurred = scenes[::2][:half]
+    places = torch.arange(0, 2 * half, 2, device=scenes.device)
+    blurred = scenes[places]
     strength = 0.5 + _STRONGEST_BLUR * torch.rand((half, 1), generator=generator, device=generator.device)
     blurred = kornia.filters.gaussian_blur2d(blurred, _BLUR_KERNEL, strength.expand(-1, 2), "replicate")
-    places = torch.arange(0, 2 * half, 2, device=scenes.device)
     return scenes.index_copy(0, places, blurred)

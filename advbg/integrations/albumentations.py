@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from albumentations import ImageOnlyTransform
 from torch import Tensor
+from torch.utils.data import get_worker_info
 
 from advbg.integrations.replacement import (
     Background,
@@ -37,6 +38,7 @@ class ReplaceBackground(ImageOnlyTransform):
         uint8, float32 in [0, 1]; any size and number of channels.
 
     Raises:
+        TypeError: where a mask is no array.
         ValueError: where an argument is out of range, or an image comes without a mask or with an unsuitable one.
     """
 
@@ -54,7 +56,9 @@ class ReplaceBackground(ImageOnlyTransform):
 
     def get_params(self) -> dict[str, Any]:
         """Draw the seed of the background. It is all that has to be kept to replay it."""
-        return {"seed": self.py_random.getrandbits(63)}
+        seed, worker = self.py_random.getrandbits(63), get_worker_info()
+        # Every worker has a copy of the pipeline that draws the same, and draws it again in every epoch.
+        return {"seed": seed if worker is None else (seed ^ worker.seed) % 2**63}
 
     def __call__(self, *args: Any, force_apply: bool = False, **kwargs: Any) -> Any:
         """Check what comes, whether the draw changes it or not: a mask that is missing now and then would go unseen."""
@@ -69,6 +73,8 @@ class ReplaceBackground(ImageOnlyTransform):
             )
         if kwargs.get("mask") is None:
             raise ValueError("ReplaceBackground needs the foreground of the image: pass `mask=` beside `image=`")
+        if not isinstance(kwargs["mask"], np.ndarray):
+            raise TypeError(f"`mask` (a {type(kwargs['mask']).__name__}) must be a NumPy array")
         return super().__call__(*args, force_apply=force_apply, **kwargs)
 
     def apply_with_params(self, params: dict[str, Any], *args: Any, **kwargs: Any) -> dict[str, Any]:

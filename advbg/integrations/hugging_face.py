@@ -9,7 +9,7 @@ from torch import nn
 
 import advbg
 from advbg.files import save_state
-from advbg.integrations.trainer_schedule import go_on, with_schedule
+from advbg.integrations.trainer_schedule import fit_schedule, go_on
 from advbg.task_hooks import changes_targets
 
 try:
@@ -75,10 +75,11 @@ class AdversarialBackgroundCallback(TrainerCallback):
         if args.deepspeed is not None:
             raise ValueError("`deepspeed` steps an optimizer of its own, without hooks: train without it")
         self._remove()  # what a training that failed has left
-        attachment = advbg.attach(model, optimizer, **with_schedule(self.options, state.max_steps))
+        attachment = advbg.attach(model, optimizer, **self.options)
         try:
             if state.global_step > 0:
                 self._restore(attachment, args, state)
+            fit_schedule(attachment.companions, self.options.get("schedule"), state.max_steps)
         except BaseException:
             attachment.remove()
             raise
@@ -120,7 +121,8 @@ class AdversarialBackgroundCallback(TrainerCallback):
                 f"`resume_from_checkpoint` (={self.resume_from_checkpoint!r}) must be the folder that the Trainer "
                 f"resumes from, but {folder} is a checkpoint of another run"
             )
-        go_on(attachment, torch.load(file, map_location="cpu", weights_only=True), self.options)
+        state_dict = torch.load(file, map_location="cpu", weights_only=True)
+        go_on(attachment.companions, state_dict, self.options.get("schedule"))
 
 
 def _folder(args: TrainingArguments, state: TrainerState) -> Path:

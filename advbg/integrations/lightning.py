@@ -1,5 +1,6 @@
 """A Lightning callback that attaches the companions to a model while it is fitted."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -7,10 +8,11 @@ from torch import nn
 from torch.optim import Optimizer
 
 import advbg
-from advbg.integrations.trainer_schedule import go_on, with_schedule
+from advbg.integrations.trainer_schedule import fit_schedule, go_on
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch.callbacks import GradientAccumulationScheduler
 except ImportError as error:
     raise ImportError("`advbg.integrations.lightning` needs Lightning: pip install advbg[lightning]") from error
 
@@ -57,19 +59,26 @@ class AdversarialBackgroundCallback(Callback):
 
         Raises:
             TypeError: where an option of `advbg.attach` is unknown or of a wrong type.
-            ValueError: where there is no such model or optimiser, an option is out of range, or neither `schedule`
-                nor the Trainer says how long the phases are.
+            ValueError: where there is no such model or optimiser, or an option is out of range.
         """
         model, optimizer = self._find_model(trainer, pl_module), self._find_optimizer(trainer)
         # A trainer that fits once more counts its steps on, and so do the companions.
         if self._restored is None and self.attachment is not None and trainer.global_step > 0:
             self._restored = self.attachment.companions.state_dict()
         self._remove()
-        options = with_schedule(self.options, trainer.estimated_stepping_batches)
-        self.attachment = advbg.attach(model, optimizer, **options)
+        self.attachment = advbg.attach(model, optimizer, **self.options)
         if self._restored is not None:
-            go_on(self.attachment, self._restored, self.options)
+            go_on(self.attachment.companions, self._restored, self.options.get("schedule"))
             self._restored = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Share out the steps; only now are the data there, and a loader's state restored.
+
+        Raises:
+            ValueError: where neither `schedule` nor the Trainer says how long the phases are.
+        """
+        assert self.attachment is not None
+        fit_schedule(self.attachment.companions, self.options.get("schedule"), _total_steps(trainer))
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log the phase and the loss of the masks."""
@@ -111,7 +120,7 @@ class AdversarialBackgroundCallback(Callback):
         if not self._resumes:
             return
         if self.attachment is not None and self.attachment.companions.attached:
-            go_on(self.attachment, state_dict, self.options)
+            go_on(self.attachment.companions, state_dict, self.options.get("schedule"))
         else:
             self._restored = state_dict
 
@@ -140,3 +149,15 @@ class AdversarialBackgroundCallback(Callback):
                 "`configure_optimizers` returns, counted from 0"
             )
         return trainer.optimizers[self.optimizer_index]
+
+
+def _total_steps(trainer: Trainer) -> float:
+    """Steps of one optimiser over the whole training; infinite or negative where nobody knows."""
+    if trainer.max_steps != -1 and len(trainer.optimizers) > 1:
+        return math.inf  # it counts the steps of all of them
+    for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(callback, GradientAccumulationScheduler) and (trainer.max_epochs or -1) > 0:
+            batches, epochs = trainer.num_training_batches, range(trainer.max_epochs or 0)
+            steps = sum(math.ceil(batches / callback.get_accumulate_grad_batches(epoch)) for epoch in epochs)
+            return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
+    return trainer.estimated_stepping_batches

@@ -33,18 +33,18 @@ class TensorBoardLogger:
 
     Raises:
         ImportError: where TensorBoard is not installed.
-        ValueError: where `every` or `shown_images` is under 1.
+        ValueError: where `every` or `shown_images` is under 1 or not whole.
     """
 
     def __init__(self, log_dir: str | Path, every: int = 50, *, shown_images: int = 8) -> None:
         for name, value in (("every", every), ("shown_images", shown_images)):
-            if value < 1:
-                raise ValueError(f"`{name}` (={value}) must be 1 or more")
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"`{name}` (={value!r}) must be a whole number, 1 or more")
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise ImportError("`TensorBoardLogger` needs TensorBoard: `pip install advbg[tensorboard]`") from error
-        self.every, self.shown_images = every, shown_images
+        self.every, self.shown_images, self._drawn = every, shown_images, False
         self.writer = SummaryWriter(str(log_dir))
 
     def __enter__(self) -> "TensorBoardLogger":
@@ -70,6 +70,7 @@ class TensorBoardLogger:
     @hookimpl
     def advbg_step(self, phase: Phase, step: int, scalars: Mapping[str, Tensor]) -> None:
         """Write the phase and the scalars of every so many steps."""
+        self._drawn = False
         if step % self.every == 0:
             self.writer.add_scalar("advbg/phase", _PHASES.index(phase), step)
             for name, value in scalars.items():
@@ -85,7 +86,9 @@ class TensorBoardLogger:
     ) -> None:
         """Draw the first images of the batch, their masks and composites, in every so many steps."""
         step = companions.step_count + 1
-        if step % self.every == 0:
+        # Gradients may be accumulated over several batches of one step.
+        if step % self.every == 0 and not self._drawn:
+            self._drawn = True
             to_pixels = companions.pixel_space.to_pixels
             pictures = {"images": to_pixels(images), "masks": mask, "composites": to_pixels(composites)}
             for name, batch in pictures.items():

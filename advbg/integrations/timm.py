@@ -11,8 +11,9 @@ from timm.utils.model import unwrap_model
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from advbg.attachment import Attachment, watch_optimizer
 from advbg.companions import Companions
-from advbg.wrapper import AdversarialBackground, Attachment
+from advbg.wrapper import AdversarialBackground
 
 
 class AdversarialBackgroundTask(ClassificationTask):
@@ -84,7 +85,12 @@ class AdversarialBackgroundTask(ClassificationTask):
                 f"`input` (a {type(input).__name__}) must be a tensor of images: NaFlex patches have no background"
             )
         images, model = input, unwrap_model(self.trainable_module)
+        attachment = self.companions.attachment
+        if not model.training and attachment is not None:
+            attachment.evaluated |= torch.is_grad_enabled()
         if model.training:
+            if attachment is not None:
+                watch_optimizer(self.companions)
             # Masks are learned through the plain model: no compiled graph, no gradient buckets.
             images = self.companions(model, model, input, targets=target)
         return super().forward(images, target)

@@ -4,6 +4,9 @@ import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
+# Masks that were resized leave [0, 1] by rounding.
+_ROUNDING = 1e-3
+
 # Half of the smallest of 8 bits: images that were normalised come back with rounding errors where they were black.
 _BLACK = 0.5 / 255
 
@@ -58,6 +61,6 @@ def _check_values(mask: Bool[Tensor, "..."] | Float[Tensor, "..."] | Tensor) -> 
     if not mask.is_floating_point():
         raise ValueError(f"`mask` has dtype {mask.dtype}, expected bool or a float in [0, 1]")
     low, high = (value.item() for value in torch.aminmax(mask))
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"`mask` ranges over [{low:.3g}, {high:.3g}], expected [0, 1]")
-    return mask.float()
+    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        raise ValueError(f"`mask` ranges over [{low:.5g}, {high:.5g}], expected [0, 1]")
+    return mask.float().clamp(0, 1)

@@ -52,10 +52,18 @@ def _inside(boxes: Tensor, size: tuple[int, int]) -> Bool[Tensor, "height width"
     boxes = boxes.double()
     left, top, right, bottom = boxes.unbind(dim=1)
     if not ((left <= right) & (top <= bottom)).all():
-        raise ValueError("`boxes` in `targets` must be (left, top, right, bottom) in pixels: one has a negative size")
+        raise ValueError(
+            "`boxes` in `targets` must be (left, top, right, bottom) in pixels: one has a negative size, or no numbers"
+        )
     if len(boxes) and (boxes <= 1).all():
         raise ValueError("`boxes` in `targets` must be in pixels: all of an image are within [0, 1]")
     rows, columns = (torch.arange(length, device=boxes.device)[:, None] for length in size)
     down = (rows + 1 > top) & (rows < bottom)
     across = (columns + 1 > left) & (columns < right)
-    return (down[:, None] & across[None]).any(dim=2)
+    inside = (down[:, None] & across[None]).any(dim=2)
+    if len(boxes) and not inside.any():
+        raise ValueError(
+            f"`boxes` in `targets` must be (left, top, right, bottom) in pixels: none of {boxes.tolist()[:3]} covers a "
+            f"pixel of an image of {size[0]} x {size[1]}"
+        )
+    return inside

@@ -1,7 +1,7 @@
 """Segmentation: the label map is the mask."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Bool, Float, Integer
@@ -24,12 +24,16 @@ class Segmentation:
             data sets.
 
     Raises:
+        TypeError: where labels are no whole numbers.
         ValueError: where there is no background label, or one is to be ignored.
     """
 
     def __init__(
         self, task: str = "segmentation", *, background: Sequence[int] = (0,), ignore: Sequence[int] = (-100, 255)
     ) -> None:
+        for name, labels in (("background", background), ("ignore", ignore)):
+            if not isinstance(labels, Sequence) or not all(isinstance(label, SupportsIndex) for label in labels):
+                raise TypeError(f"`{name}` (={labels!r}) must be a sequence of labels, whole numbers")
         if not background or set(background) & set(ignore):
             raise ValueError(
                 f"`background` (={tuple(background)}) must name a label or more, none of them in `ignore` "

@@ -1,8 +1,12 @@
 """Made-up scenes for images in colour."""
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from advbg.backgrounds.scenes import Scenes
 
@@ -56,6 +60,25 @@ def test_scenes_differ_in_brightness_contrast_and_sharpness() -> None:
     for values in (means, contrasts, steps):
         low, high = values.quantile(torch.tensor([0.05, 0.95])).tolist()
         assert high > 3 * low
+
+
+@pytest.mark.parametrize("part", ["_dead_leaves", "kornia.filters.gaussian_blur2d"])
+def test_scenes_that_come_one_by_one_are_half_of_each_kind(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = []
+
+    def spy(scenes: Tensor, *_: Any) -> Tensor:
+        changed.append(len(scenes))
+        return scenes
+
+    monkeypatch.setattr(f"advbg.backgrounds.scenes.{part}", spy)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(200):
+        Scenes().sample(1, (3, 8, 8), generator)
+    assert 80 < sum(changed) < 120
+    changed.clear()
+    for _ in range(50):
+        Scenes().sample(4, (3, 8, 8), generator)
+    assert changed == [2] * 50
 
 
 def test_places_in_the_batch_do_not_tell_the_kind_of_scene() -> None:

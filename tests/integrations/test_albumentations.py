@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader, Dataset
 
 from advbg.backgrounds.plain import Noise
 from advbg.export import export_generator
@@ -54,6 +55,29 @@ def test_images_are_composited_as_by_numpy_and_masks_stay(sample):
     np.testing.assert_array_equal(image, given_image)
     assert result["mask"].dtype == mask.dtype
     np.testing.assert_array_equal(result["mask"], given_mask)
+
+
+class _Samples(Dataset):
+    def __init__(self, pipeline):
+        self.pipeline = pipeline
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        return self.pipeline(**a_sample())["image"]
+
+
+def test_workers_of_a_loader_draw_different_backgrounds_in_every_epoch():
+    loader = DataLoader(_Samples(A.Compose([ReplaceBackground("noise", p=1.0)], seed=0)), batch_size=4, num_workers=2)
+
+    def epochs():
+        torch.manual_seed(0)
+        return [image.numpy().tobytes() for _ in range(2) for images in loader for image in images]
+
+    drawn = epochs()
+    assert len(set(drawn)) == 16
+    assert epochs() == drawn
 
 
 def test_a_mask_that_was_flipped_with_its_image_is_the_one_that_counts():
@@ -143,6 +167,12 @@ def test_an_own_source_can_be_replayed_but_not_saved():
 def test_what_cannot_be_composited_is_refused(sample, message):
     with pytest.raises(ValueError, match=message):
         ReplaceBackground("noise", p=1.0)(**sample)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(9, 12), [[1]]])
+def test_a_mask_that_is_no_array_is_named(mask):
+    with pytest.raises(TypeError, match=r"`mask` \(a (Tensor|list)\) must be a NumPy array"):
+        ReplaceBackground("noise", p=1.0)(image=a_sample()["image"], mask=mask)
 
 
 def test_a_missing_mask_is_refused_whether_the_draw_needs_it_or_not():

@@ -62,6 +62,18 @@ def test_scalars_and_pictures_of_every_so_many_steps_are_written(tmp_path: Path)
     np.testing.assert_allclose(pixels[2:34, 2:34] / 255, images[0].permute(1, 2, 0), atol=1 / 255)
 
 
+def test_batches_whose_gradients_are_accumulated_are_drawn_once(tmp_path: Path) -> None:
+    images, targets = a_batch()
+    with TensorBoardLogger(tmp_path, every=2):
+        wrapper, optimizer = attached(schedule=Schedule(0, 0), mask_generator="nonzero")
+        for _ in range(4):
+            for half in (slice(4), slice(4, 8)):
+                nn.functional.cross_entropy(wrapper(images[half]), targets[half]).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert [event.step for event in _events(tmp_path).Images("advbg/images")] == [2, 4]
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_images_of_any_number_of_channels_are_drawn(channels: int, tmp_path: Path) -> None:
     with TensorBoardLogger(tmp_path, every=1):
@@ -96,7 +108,7 @@ def test_a_logger_can_be_registered_by_hand(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("option", ["every", "shown_images"])
 def test_a_number_under_one_is_refused(option: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=rf"`{option}` \(=0\) must be 1 or more"):
+    with pytest.raises(ValueError, match=rf"`{option}` \(=0\) must be a whole number, 1 or more"):
         TensorBoardLogger(tmp_path, **{option: 0})
     assert list(tmp_path.iterdir()) == []
 

@@ -73,6 +73,25 @@ def test_it_returns_the_loss_and_the_output_as_timm_expects() -> None:
     assert torch.equal(result["loss"], nn.functional.cross_entropy(result["output"], targets))
 
 
+def test_a_model_that_is_trained_in_evaluation_mode_is_warned_of() -> None:
+    task = _task()
+    optimizer = _optimizer(task)
+    _train(task, optimizer, 1)
+    task.get_trainable_module().eval()
+    task(*_images())["loss"].backward()
+    with pytest.warns(UserWarning, match="the model was called in evaluation mode"):
+        optimizer.step()
+
+
+def test_an_optimiser_that_steps_no_more_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbg.attachment._PATIENCE", 3)
+    task = _task()
+    first, second = _optimizer(task), _optimizer(task)
+    _train(task, first, 2)
+    with pytest.warns(UserWarning, match="the optimizer that the backgrounds follow has not stepped for 3 batches"):
+        _train(task, second, 5)
+
+
 def test_the_companions_step_with_the_models_optimiser_from_its_first_step() -> None:
     task = _task()
     optimizer = _optimizer(task)

@@ -1,18 +1,26 @@
 """The phases' lengths, where a trainer knows how long it trains."""
 
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
-from advbg import Schedule
-from advbg.integrations.trainer_schedule import with_schedule
+from advbg import AdversarialBackground, Schedule
+from advbg.integrations.trainer_schedule import fit_schedule
+from tests.models import a_batch, tiny_classifier
 
 pytest.importorskip("lightning")
 
+from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
+
 from advbg.integrations.lightning import AdversarialBackgroundCallback
-from tests.integrations.lightning_runs import MARKS, a_trainer, fit
+from tests.integrations.lightning_runs import MARKS, Module, a_loader, a_trainer, fit
 
 pytestmark = MARKS
 
@@ -65,14 +73,114 @@ def test_a_trainer_without_an_end_needs_a_schedule(tmp_path: Path) -> None:
         fit(tmp_path, AdversarialBackgroundCallback(), -1)
 
 
+def test_accumulation_that_changes_over_the_epochs_is_counted(tmp_path: Path) -> None:
+    callback = AdversarialBackgroundCallback()
+    trainer = a_trainer(tmp_path, callback, 12)
+    trainer.callbacks.append(GradientAccumulationScheduler({2: 4}))
+    trainer.fit(Module(), a_loader(batches=4))
+    assert trainer.global_step == 2 * 4 + 10
+    assert _schedule(callback) == Schedule.fractions(18)
+
+
+def test_several_optimizers_that_share_a_number_of_steps_need_a_schedule(tmp_path: Path) -> None:
+    class Two(Module):
+        automatic_optimization = False
+
+        def configure_optimizers(self) -> Any:
+            return [torch.optim.SGD(self.parameters(), lr=0.1) for _ in range(2)]
+
+        def training_step(self, batch: list[Tensor]) -> None:
+            self.manual_backward(super().training_step(batch))
+            for optimizer in self.optimizers():
+                optimizer.step()
+
+    with pytest.raises(ValueError, match="does not say how many steps"):
+        a_trainer(tmp_path, AdversarialBackgroundCallback(), 9, max_steps=10).fit(Two(), a_loader())
+
+
+class _Stateful:
+    """A loader that says where it is, as torchdata's does."""
+
+    def __init__(self) -> None:
+        self.began_at = self.position = 0
+        self.seen: list[int] = []
+
+    def __len__(self) -> int:
+        return 6
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for index in range(self.began_at, len(self)):
+            self.seen.append(index)
+            self.position = index + 1
+            yield a_batch(seed=index)
+        self.began_at = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.began_at = state["position"]
+
+
+@pytest.mark.parametrize("options", [None, {}, {"schedule": Schedule(2, 2)}], ids=["without us", "shares", "given"])
+def test_a_loader_goes_on_where_it_was(options: dict[str, Any] | None, tmp_path: Path) -> None:
+    def run(checkpoint: Path | None, **limits: Any) -> list[int]:
+        loader, module = _Stateful(), Module()
+        module.fail_at = -1 if checkpoint else 3
+        trainer = a_trainer(tmp_path, None if options is None else AdversarialBackgroundCallback(**options), 1)
+        keeper = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_top_k=-1, filename="{step}")
+        trainer.callbacks.append(keeper)
+        with pytest.raises(RuntimeError, match="out of luck") if checkpoint is None else nullcontext():
+            trainer.fit(module, loader, ckpt_path=checkpoint)
+        return loader.seen
+
+    assert run(None) == [0, 1, 2, 3]
+    assert run(tmp_path / "step=2.ckpt")[0] == 2
+
+
+def test_data_that_are_made_when_fitting_starts_are_there(tmp_path: Path) -> None:
+    class Prepared(Module):
+        def on_fit_start(self) -> None:
+            self.loader = a_loader()
+
+        def train_dataloader(self) -> Any:
+            return self.loader
+
+    trainer = a_trainer(tmp_path, AdversarialBackgroundCallback(), 3)
+    trainer.fit(Prepared())
+    assert trainer.global_step == 3
+
+
+def test_a_run_that_fails_is_not_told_about_its_schedule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbg.attachment.STEPS_OF_A_TRAINING", 1)
+    module = Module()
+    module.fail_at = 2
+    with pytest.raises(RuntimeError, match="out of luck"):  # and no warning, which is an error in this suite
+        a_trainer(tmp_path, AdversarialBackgroundCallback(), 20).fit(module, a_loader())
+
+
 @pytest.mark.parametrize("steps", [-1, math.inf])
 def test_a_length_that_nobody_knows_is_asked_for_unless_there_is_a_schedule(steps: float) -> None:
+    companions = AdversarialBackground(tiny_classifier()).companions
     with pytest.raises(ValueError, match="does not say how many steps"):
-        with_schedule({"halo": 0.0}, steps)
-    options = {"halo": 0.0, "schedule": Schedule(5, 5)}
-    assert with_schedule(options, steps) == options
+        fit_schedule(companions, None, steps)
+    fit_schedule(companions, Schedule(5, 5), steps)
 
 
-def test_a_schedule_that_leaves_nothing_to_the_adversarial_phase_is_warned_of_before_training() -> None:
-    with pytest.warns(UserWarning, match=r"`schedule` .* the training, which has 100: it will see no other background"):
-        with_schedule({"schedule": Schedule()}, 100)
+@pytest.mark.parametrize(
+    ("schedule", "options", "warned"),
+    [
+        (Schedule(100, 0), {"mask_generator": "nonzero"}, True),
+        (Schedule(60, 60), {}, True),
+        (Schedule(60, 60), {"mask_generator": "nonzero"}, False),
+        (Schedule(60, 39), {}, False),
+    ],
+)
+def test_a_schedule_that_leaves_nothing_to_the_adversarial_phase_is_warned_of_before_training(
+    schedule: Schedule, options: dict[str, Any], warned: bool
+) -> None:
+    companions = AdversarialBackground(tiny_classifier(), schedule=schedule, **options).companions
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit_schedule(companions, schedule, 100)
+    assert [str(warning.message)[:10] for warning in caught] == ["`schedule`"] * warned

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.data.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torchvision.transforms.v2.functional import resize
 
 from advbg.masks import check_mask, nonzero_mask
 from advbg.masks.learning import make_masks
@@ -53,6 +54,18 @@ def test_a_given_mask_becomes_float_with_a_channel() -> None:
         assert checked.shape == (2, 1, 4, 5)
         assert checked.dtype == torch.float32
         torch.testing.assert_close(checked.flatten(), mask.flatten().float())
+
+
+def test_a_mask_that_was_resized_may_leave_the_unit_interval_by_rounding_alone() -> None:
+    block = torch.zeros(1, 300, 300)
+    block[:, 60:240, 60:240] = 1
+    small, images = resize(block, [128, 128], antialias=True), torch.rand(1, 3, 128, 128)
+    assert small.max() > 1
+    checked = check_mask(small, images)
+    assert checked.max() == 1
+    torch.testing.assert_close(checked[:, 0], small, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match=r"`mask` ranges over \[0, 1.0011\], expected \[0, 1\]"):
+        check_mask(small.clamp(max=1) * 1.0011, images)
 
 
 def test_masks_are_made_at_no_more_than_64_pixels_in_the_images_proportions() -> None:

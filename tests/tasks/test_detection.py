@@ -52,6 +52,11 @@ def test_bounding_boxes_of_torchvision_are_read_in_their_own_format(form: str, b
         ([{"boxes": torch.tensor([[0.1, 0.2, 0.5, 0.9]])}], r"in pixels: all of an image are within \[0, 1\]"),
         ([{"boxes": torch.tensor([[6.0, 3.0, 2.0, 9.0]])}], "negative size"),
         ([{"boxes": torch.tensor([[6.0, float("nan"), 9.0, 9.0]])}], "negative size"),
+        (
+            [{"boxes": torch.tensor([[100.0, 100.0, 140.0, 124.0]])}],
+            r"covers a pixel of an image of 20 x 24",
+        ),
+        ([{"boxes": torch.tensor([[8, 8, 8, 8]])}], r"none of \[\[8.0, 8.0, 8.0, 8.0\]\] covers a pixel"),
         ([{"boxes": torch.zeros(3)}], r"`boxes` in `targets` has shape \(3,\), expected \(count, 4\)"),
         ([{"labels": torch.zeros(3)}], "each with a tensor `boxes`"),
         (torch.zeros(1, 4), "must be a list with a mapping for each image"),
