@@ -22,6 +22,7 @@ from advbg.command_line import (
     parse_seeds,
     resumable,
     run_folder,
+    some_path,
 )
 from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview_command import preview
@@ -121,17 +122,27 @@ def reproduce(
         bool, typer.Option("--augmentation", help="Augment the training images as the paper does.")
     ] = False,
     photographs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Photographs for the row `photographs`.")
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Photographs for the row `photographs`."),
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where torchvision keeps MNIST and Fashion-MNIST; `data` by default.")
+        Path | None,
+        typer.Option(
+            parser=some_path,
+            metavar="FOLDER",
+            help="Where torchvision keeps MNIST and Fashion-MNIST; `data` by default.",
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Folder of the run; a new one in `runs` by default."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
     ] = False,
     published: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Also keep a demonstration's figures and page there.")
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Also keep a demonstration's figures and page there."),
     ] = None,
 ) -> None:
     """Train with and without the method, and test before other backgrounds: by default the paper's six."""
@@ -158,21 +169,22 @@ def reproduce(
             published=published,
         )
     images_of, places = (dataset or DatasetName.DIGITS).value, data_dir or Path("data")
-    precision = precision or "float32"
+    precision = "float32" if precision is None else precision
     folder = output or run_folder(images_of if task is TaskName.CLASSIFICATION else task.value, resume=resume)
     if task is not TaskName.CLASSIFICATION:
         with mendable():
-            chosen_seeds = parse_seeds(seeds or "0,1,2")
+            chosen_seeds = parse_seeds("0,1,2" if seeds is None else seeds)
             demonstration = prepare_demonstration(
                 task.value,
                 dataset=images_of,
                 data_dir=places,
                 train_size=train_size,
-                epochs=parse_epochs(epochs) if epochs else None,
+                epochs=None if epochs is None else parse_epochs(epochs),
                 batch_size=batch_size,
                 precision=precision,
                 output=folder,
                 resume=resume,
+                published=published,
             )
         with resumable():
             demonstrate(demonstration, chosen_seeds, folder, published)
@@ -181,9 +193,9 @@ def reproduce(
     with mendable():
         settings = experiment.Settings(
             dataset=images_of,
-            methods=tuple(name.strip() for name in (methods or "baseline,proposal").split(",")),
+            methods=tuple(name.strip() for name in ("baseline,proposal" if methods is None else methods).split(",")),
             train_size=train_size,
-            epochs=parse_epochs(epochs) if epochs else experiment.DEFAULT_EPOCHS[images_of],
+            epochs=experiment.DEFAULT_EPOCHS[images_of] if epochs is None else parse_epochs(epochs),
             seed=seed,
             batch_size=experiment.DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
             precision=precision,
@@ -202,10 +214,14 @@ def reproduce(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A `model.safetensors` of `advbg reproduce`.")],
+    checkpoint: Annotated[Path, typer.Argument(parser=some_path, help="A `model.safetensors` of `advbg reproduce`.")],
     dataset: Annotated[DatasetName, typer.Option(help="Whose test images to use.")],
-    backgrounds: Annotated[Path, typer.Option(metavar="FOLDER", help="Images to put behind the objects.")],
-    data_dir: Annotated[Path | None, typer.Option(help="As for `reproduce`.")] = None,
+    backgrounds: Annotated[
+        Path, typer.Option(parser=some_path, metavar="FOLDER", help="Images to put behind the objects.")
+    ],
+    data_dir: Annotated[
+        Path | None, typer.Option(parser=some_path, metavar="FOLDER", help="As for `reproduce`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Test a classifier of `advbg reproduce` before backgrounds of your own, in the paper's way."""

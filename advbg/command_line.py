@@ -51,9 +51,9 @@ def stoppable(message: str) -> Iterator[None]:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def some_path(text: str) -> Path:
-    """Read a path; an empty one, as of a shell variable that is not set, would be the current folder."""
-    if not text:
+def some_path(text: str | Path) -> Path:
+    """Read a path, or take a default; an empty one, as of an unset shell variable, would be the current folder."""
+    if text == "":
         raise typer.BadParameter("must not be empty")
     return Path(text)
 

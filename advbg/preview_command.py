@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advbg.backgrounds import parse_background
 from advbg.backgrounds.photographs import list_images, read_image
-from advbg.command_line import RUNS, load_state, mendable
+from advbg.command_line import RUNS, load_state, mendable, some_path
 from advbg.preview import preview as make_preview
 from advbg.preview import rebuild
 from advbg.training.squares import check_fit, read_square
@@ -19,11 +19,15 @@ _SHOWN_IMAGES = 16
 
 
 def preview(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of them.")],
-    output: Annotated[Path, typer.Option(metavar="FILE.png", help="The figure to write.")],
+    images: Annotated[list[Path], typer.Argument(parser=some_path, help="Image files, or folders of them.")],
+    output: Annotated[Path, typer.Option(parser=some_path, metavar="FILE.png", help="The figure to write.")],
     companions: Annotated[
         Path | None,
-        typer.Option(help="A saved `companions.state_dict()`; by default that of the newest run in `runs`."),
+        typer.Option(
+            parser=some_path,
+            metavar="FILE",
+            help="A saved `companions.state_dict()`; by default that of the newest run in `runs`.",
+        ),
     ] = None,
     background: Annotated[
         str | None, typer.Option(help="What they were trained against, where that was photographs: as for `train`.")

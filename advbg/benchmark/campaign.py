@@ -1,7 +1,6 @@
 """Everything behind the tables of the documentation: data sets, seeds, rows, augmentation and the study."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,11 +8,12 @@ from typing import Any
 
 from advbg.benchmark.datasets import load_dataset
 from advbg.benchmark.environment import measured_in
-from advbg.benchmark.files import write_json
+from advbg.benchmark.files import check_writable, copy_file, read_json, write_json
 from advbg.benchmark.held_out import OBJECTS
 from advbg.benchmark.methods import METHODS, PHOTOGRAPHS
 from advbg.benchmark.progress import Report
 from advbg.benchmark.reproduce import DEFAULT_EPOCHS, Settings, open_run, reproduce
+from advbg.benchmark.seeds import RESULTS_PARTS
 from advbg.benchmark.study import StudySettings, run_study
 from advbg.benchmark.study_arms import ARMS
 from advbg.benchmark.training import Progress
@@ -113,7 +113,8 @@ def run_campaign(campaign: Campaign, data_dir: Path, output: Path, published: Pa
         report: called after every step.
 
     Raises:
-        ValueError: where what is published was run with other settings.
+        OSError: where a folder of `published` takes no files; nothing has been trained for it.
+        ValueError: where what is published was run with other settings, or is damaged.
     """
     for seed in campaign.seeds:
         for dataset in campaign.datasets:
@@ -121,8 +122,10 @@ def run_campaign(campaign: Campaign, data_dir: Path, output: Path, published: Pa
             for augmentation in (False, True) if campaign.augmentation else (False,):
                 name = f"{dataset}{AUGMENTED if augmentation else ''}"
                 folder = output / name / f"seed-{seed}"
+                target = published / name / f"seed-{seed}"
+                check_writable(target, "published")
                 settings = campaign.settings(dataset, seed, augmentation=augmentation)
-                settings = without_published(settings, published / name / f"seed-{seed}" / "results.json")
+                settings = without_published(settings, target / "results.json")
                 if settings is not None:
                     open_run(folder, settings, resume=True)
                     reproduce(settings, images, folder, partial(report, run=f"{name} {seed}"))
@@ -166,14 +169,15 @@ def without_published(settings: Settings, published: Path) -> Settings | None:
         The settings with the rows that are left, or None where there are none.
 
     Raises:
-        ValueError: where `published` was run with other settings.
+        ValueError: where `published` was run with other settings, or is damaged.
     """
     if not published.is_file():
         return settings
-    results = json.loads(published.read_text())
+    results = read_json(published, *RESULTS_PARTS)
     for name, value in json.loads(json.dumps(asdict(settings))).items():
-        if name not in _MAY_DIFFER and results["settings"][name] != value:
-            raise ValueError(f"{published} was run with `{name}` {results['settings'][name]!r}, not {value!r}")
+        before = results["settings"].get(name)
+        if name not in _MAY_DIFFER and before != value:
+            raise ValueError(f"{published} was run with `{name}` {before!r}, not {value!r}")
     left = tuple(method for method in settings.methods if method not in results["methods"])
     photographs = settings.photographs if PHOTOGRAPHS in left else None
     return replace(settings, methods=left, photographs=photographs) if left else None
@@ -188,22 +192,25 @@ def publish_run(folder: Path, published: Path, seed: int) -> None:
         folder: of the run.
         published: folder of the data set in the documentation.
         seed: of the run.
+
+    Raises:
+        ValueError: where one of the two `results.json` is damaged.
     """
     target = published / f"seed-{seed}"
     target.mkdir(parents=True, exist_ok=True)
-    results = json.loads((folder / "results.json").read_text())
+    results = read_json(folder / "results.json", *RESULTS_PARTS)
     for method in results["methods"].values():
         method.pop("checkpoint")  # which names a place on this machine
     photographs = results["settings"]["photographs"]
     results["settings"]["photographs"] = photographs and Path(photographs).name
     if (target / "results.json").is_file():
-        before = json.loads((target / "results.json").read_text())
+        before = read_json(target / "results.json", *RESULTS_PARTS)
         rows = measured_in(results["methods"], results, before) | before["methods"]
         results |= {name: before[name] for name in ("machine", "versions")}
         results["methods"] = {method: rows[method] for method in METHODS if method in rows}
-        results["settings"]["photographs"] = results["settings"]["photographs"] or before["settings"]["photographs"]
+        results["settings"]["photographs"] = results["settings"]["photographs"] or before["settings"].get("photographs")
     results["settings"]["methods"] = list(results["methods"])
     write_json(target / "results.json", results)
     for figure in _PUBLISHED_FIGURES:
         if seed == 0 and (folder / "proposal" / figure).is_file():
-            shutil.copyfile(folder / "proposal" / figure, published / figure)
+            copy_file(folder / "proposal" / figure, published / figure)

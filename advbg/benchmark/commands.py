@@ -9,18 +9,29 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from advbg.command_line import some_path
+
 _STUDY_SECONDS = 30.0
+
+DataDir = Annotated[
+    Path, typer.Option(parser=some_path, metavar="FOLDER", help="Where torchvision keeps its data sets.")
+]
 
 
 def tables(
-    data_dir: Annotated[Path, typer.Option(help="Where torchvision keeps its data sets.")] = Path("data"),
-    output: Annotated[Path, typer.Option(help="Folder of the runs; what is in it goes on.")] = Path("runs/tables"),
-    published: Annotated[Path, typer.Option(help="Folder for results, pages and figures.")] = Path("docs/results"),
+    data_dir: DataDir = Path("data"),
+    output: Annotated[
+        Path, typer.Option(parser=some_path, metavar="FOLDER", help="Folder of the runs; what is in it goes on.")
+    ] = Path("runs/tables"),
+    published: Annotated[
+        Path, typer.Option(parser=some_path, metavar="FOLDER", help="Folder for results, pages and figures.")
+    ] = Path("docs/results"),
     datasets: Annotated[str, typer.Option(help="Separated by commas.")] = "mnist,fashion-mnist",
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
     methods: Annotated[str | None, typer.Option(help="Rows, separated by commas; all by default.")] = None,
     photographs: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Photographs for the row `photographs`, else left out.")
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Photographs for the row `photographs`, else left out."),
     ] = None,
     epochs: Annotated[str, typer.Option(metavar="E1,E2,E3", help="As for `reproduce`.")] = "1,1,4",
     batch_size: Annotated[int, typer.Option(help="As for `reproduce`.")] = 64,
@@ -44,7 +55,7 @@ def tables(
         campaign = Campaign(
             datasets=tuple(datasets.split(",")),
             seeds=parse_seeds(seeds),
-            methods=tuple(methods.split(",")) if methods else ALL_METHODS,
+            methods=ALL_METHODS if methods is None else tuple(methods.split(",")),
             epochs=parse_epochs(epochs),
             batch_size=batch_size,
             precision=precision,
@@ -62,9 +73,9 @@ def tables(
 
 
 def masks(
-    companions: Annotated[Path, typer.Argument(help="A `companions.pt` of `advbg reproduce`.")],
+    companions: Annotated[Path, typer.Argument(parser=some_path, help="A `companions.pt` of `advbg reproduce`.")],
     dataset: Annotated[str, typer.Option(help="`digits`, `mnist` or `fashion-mnist`: whose test images to use.")],
-    data_dir: Annotated[Path, typer.Option(help="Where torchvision keeps its data sets.")] = Path("data"),
+    data_dir: DataDir = Path("data"),
 ) -> None:
     """Compare learned masks with the objects' silhouettes: intersection over union, recall and area, as JSON."""
     from dataclasses import asdict
@@ -88,12 +99,14 @@ def bench(
     repeats: Annotated[int, typer.Option(help="Rounds; each times every kind of step once.")] = 5,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for autocast.")] = "float32",
     channels_last: Annotated[bool, typer.Option("--channels-last", help="Memory layout of model and images.")] = False,
-    output: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Also write the figures there.")] = None,
+    output: Annotated[
+        Path | None, typer.Option(parser=some_path, metavar="FILE.json", help="Also write the figures there.")
+    ] = None,
 ) -> None:
     """Measure what the method costs beside a plain training step, and beside what else could be done."""
     from advbg.benchmark.cost import CostSettings, measure_cost
     from advbg.benchmark.cost_table import COST_HEADER, cost_rows
-    from advbg.benchmark.files import write_json
+    from advbg.benchmark.files import check_writable, write_json
     from advbg.benchmark.progress import flushing_denormals
     from advbg.benchmark.reproduce import check_precision
     from advbg.command_line import mendable
@@ -103,10 +116,12 @@ def bench(
         check_precision(precision)
         bfloat16 = precision == "bfloat16"
         settings = CostSettings(model, image_size, batch_size, device, repeats, bfloat16, channels_last)
-        if output is not None and not output.resolve().parent.is_dir():
-            raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
-        if output is not None and output.is_dir():
-            raise IsADirectoryError(f"`output` (={str(output)!r}) is a folder: name a file in it")
+        if output is not None:
+            if not output.resolve().parent.is_dir():
+                raise FileNotFoundError(f"the folder of `output` (={str(output)!r}) does not exist")
+            if output.is_dir():
+                raise IsADirectoryError(f"`output` (={str(output)!r}) is a folder: name a file in it")
+            check_writable(output.resolve().parent, "output")
     with console.status("") as status, flushing_denormals():
         results = measure_cost(settings, status.update)
     table = Table(
@@ -121,4 +136,5 @@ def bench(
     console.print(table)
     console.print(f"A whole training with the default `Schedule.fractions`: {results['schedule']:.2f} times plain")
     if output is not None:
-        write_json(output, results)
+        with mendable():
+            write_json(output, results)

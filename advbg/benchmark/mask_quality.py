@@ -11,6 +11,7 @@ from torchmetrics.functional.classification import binary_recall
 from torchmetrics.functional.segmentation import mean_iou
 
 from advbg.companions import Companions
+from advbg.masks.learning import check_learned
 
 _BATCH_SIZE = 100
 
@@ -61,6 +62,12 @@ def rate_companions(companions: Companions, images: Float[Tensor, "batch channel
     Args:
         companions: with a mask generator that has learned.
         images: pixels in [0, 1] on black, as the companions' model takes them.
+
+    Raises:
+        ValueError: where the library's own mask generator has learned nothing, as where masks came with the images of
+            the training.
     """
+    companions.build(images)
+    check_learned(companions.options.mask_generator, companions.mask_optimizer)
     masks = torch.cat([companions.foreground(batch) for batch in images.split(_BATCH_SIZE)])
     return rate_masks(masks > 0.5, filled_silhouettes(images))

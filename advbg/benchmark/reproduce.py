@@ -52,7 +52,8 @@ class Settings:
         dataset: `digits`, `mnist` or `fashion-mnist`.
         methods: names of the rows.
         train_size: training images, or None for all of them.
-        epochs: of the classifier, mask and adversarial phase, each 0 or more and one at least 1.
+        epochs: of the classifier, mask and adversarial phase, each 0 or more and one at least 1: that of the masks
+            where `methods` has rows that learn them.
         seed: of everything random, 0 or more.
         batch_size: images in a step, 1 or more.
         precision: `float32`, or `bfloat16` for training under autocast.
@@ -78,9 +79,10 @@ class Settings:
         check_methods(self.methods)
         if len(self.epochs) != 3 or min(self.epochs) < 0 or max(self.epochs) < 1:
             raise ValueError(f"`epochs` (={self.epochs}) must be three whole numbers, 0 or more, not all 0")
-        if self.epochs[1] == 0 < self.epochs[2] and set(self.methods) - set(PLAIN_METHODS):
+        with_masks = [method for method in self.methods if method not in PLAIN_METHODS]
+        if self.epochs[1] == 0 and with_masks:
             raise ValueError(
-                f"`epochs` (={self.epochs}) must leave 1 or more to the masks before the adversarial phase"
+                f"`epochs` (={self.epochs}) must leave 1 or more to the masks, which {', '.join(with_masks)} learn"
             )
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"`seed` (={self.seed}) must be 0 or more, and below 2**63")

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from advbg.benchmark.files import write_json
+from advbg.benchmark.files import read_json, write_json
 
 
 def open_folder(
@@ -33,10 +33,7 @@ def open_folder(
     if settings_file.is_file():
         if not resume:
             raise FileExistsError(f"`output` (={str(output)!r}) holds a run already: pass --resume or another --output")
-        try:
-            theirs = json.loads(settings_file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{settings_file} is damaged: {error}") from error
+        theirs = read_json(settings_file)
         for name, value in ours.items():
             if name not in may_differ and theirs.get(name) != value:
                 raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
@@ -65,9 +62,4 @@ def measured_before(output: Path, name: str) -> dict[str, Any]:
         ValueError: where the file is damaged.
     """
     results_file = output / "results.json"
-    if not results_file.is_file():
-        return {}
-    try:
-        return json.loads(results_file.read_text(encoding="utf-8"))[name]
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{results_file} is damaged: {error!r}") from error
+    return read_json(results_file, name)[name] if results_file.is_file() else {}

@@ -1,17 +1,29 @@
 """What was published of a data set's seeds, some of which may have rows that others lack."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from advbg.benchmark.files import read_json
 from advbg.benchmark.methods import METHODS
+
+# What every `results.json` has.
+RESULTS_PARTS = ("settings", "machine", "versions", "methods")
+_PARTS = {"results.json": RESULTS_PARTS, "study.json": ("settings", "arms")}
 
 
 def read_seeds(folder: Path, name: str) -> list[dict[str, Any]]:
-    """Read one JSON file of every seed under a data set's folder, in the order of the seeds."""
+    """Read one JSON file of every seed under a data set's folder, in the order of the seeds.
+
+    Args:
+        folder: of the data set.
+        name: `results.json` or `study.json`.
+
+    Raises:
+        ValueError: where a file is damaged.
+    """
     files = sorted(folder.glob(f"seed-*/{name}"), key=lambda path: int(path.parent.name.rpartition("-")[2]))
-    return [json.loads(file.read_text()) for file in files]
+    return [read_json(file, *_PARTS[name]) for file in files]
 
 
 def methods_of(runs: Sequence[dict[str, Any]]) -> list[str]:

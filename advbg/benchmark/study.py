@@ -16,7 +16,7 @@ from advbg.benchmark.classifier import PaperClassifier
 from advbg.benchmark.datasets import ImageDataset
 from advbg.benchmark.environment import environment
 from advbg.benchmark.evaluation import accuracy_before_paper_backgrounds
-from advbg.benchmark.files import write_json
+from advbg.benchmark.files import read_json, write_json
 from advbg.benchmark.held_out import OBJECTS, make_held_out, right_before
 from advbg.benchmark.study_arms import ARMS, Arm, Battle
 from advbg.masks import make_mask_generator
@@ -81,7 +81,7 @@ def run_study(
 
     Raises:
         FileNotFoundError: where something is left to do and `start_file` is missing.
-        ValueError: where `output` has other settings.
+        ValueError: where `output` has other settings, or is damaged.
     """
     results = _read_or_begin(settings, dataset, output)
     if set(settings.arms) - results["arms"].keys() and not start_file.is_file():
@@ -104,7 +104,7 @@ def run_study(
 def _read_or_begin(settings: StudySettings, dataset: ImageDataset, output: Path) -> dict[str, Any]:
     ours = json.loads(json.dumps(asdict(settings)))
     if output.is_file():
-        results = json.loads(output.read_text())
+        results = read_json(output, "settings", "milliseconds", "arms")
         if results["settings"] != ours:
             raise ValueError(f"the study in {str(output)!r} has settings {results['settings']}, not {ours}")
         return results

@@ -1,6 +1,5 @@
 """Tables over seeds, made from the published results alone."""
 
-import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 from advbg.benchmark.campaign import AUGMENTED
 from advbg.benchmark.cost_table import cost_page
 from advbg.benchmark.environment import machines
-from advbg.benchmark.files import write_text
+from advbg.benchmark.files import read_json, write_text
 from advbg.benchmark.paper_results import COLUMNS, paper_results
 from advbg.benchmark.seeds import methods_of, read_seeds, runs_with, sensitivities
 from advbg.benchmark.study_arms import ARMS
@@ -46,6 +45,9 @@ def write_summary(published: Path) -> list[Path]:
 
     Returns:
         The files written.
+
+    Raises:
+        ValueError: where a file of results is damaged.
     """
     pages = []
     studies: dict[str, list[dict[str, Any]]] = {}
@@ -58,7 +60,7 @@ def write_summary(published: Path) -> list[Path]:
         draw_accuracy(runs, folder / "accuracy.png")
         draw_sensitivity(runs, folder / "sensitivity.png")
         studies[folder.name] = [study for study in read_seeds(folder, "study.json") if _is_complete(study)]
-    costs = [json.loads(file.read_text()) for file in sorted((published / "cost").glob("*.json"))]
+    costs = [read_json(file, "settings", "machine", "steps") for file in sorted((published / "cost").glob("*.json"))]
     if costs:
         pages.append(_write(published / "cost" / "index.md", cost_page(costs)))
     studies = {name: seeds for name, seeds in studies.items() if seeds}

@@ -98,6 +98,20 @@ def test_the_command_prints_the_table_and_writes_the_figures(measured, tmp_path,
     assert json.loads(output.read_text())["schedule"] == measured["schedule"]
 
 
+def test_figures_that_cannot_be_written_any_more_are_printed_and_the_file_is_named(
+    measured, tmp_path, monkeypatch, capsys
+):
+    output = tmp_path / "cost.json"
+    monkeypatch.setattr(cost, "measure_cost", lambda *_: output.mkdir() or measured)
+    monkeypatch.setattr(sys, "argv", ["advbg", "bench", "--model", "test_resnet", "--output", str(output)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    said = capsys.readouterr()
+    assert "RandConv with consistency" in said.out
+    assert "cost.json" in said.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -113,6 +127,7 @@ def test_the_command_prints_the_table_and_writes_the_figures(measured, tmp_path,
         ("--output .", "`output` (='.') is a folder"),
         ("--precision half", "`precision` (='half') must be one of"),
         ("--output nowhere/cost.json", "the folder of `output`"),
+        ("--output /proc/cost.json", "the folder of `output` (='/proc"),
     ],
 )
 def test_what_cannot_be_measured_is_said_before_any_work(arguments, message, tmp_path: Path, monkeypatch, capsys):

@@ -211,6 +211,7 @@ def test_means_and_deviations_are_over_seeds() -> None:
         (["--task", "segmentation", "--precision", "float8"], "`precision` (='float8') must be one of"),
         (["--task", "segmentation", "--train-size", "0"], "`train_size` (=0) must be from 1"),
         (["--task", "regression", "--epochs", "1,0,1"], "must leave 1 or more to the masks"),
+        (["--task", "regression", "--epochs", "1,0,0"], "must leave 1 or more to the masks"),
         (["--task", "regression", "--train-size", "39"], "`train_size` (=39) must be 40 or more"),
         (["--task", "segmentation", "--train-size", "39"], "`train_size` (=39) must be 40 or more"),
     ],

@@ -1,6 +1,7 @@
 """Files are either whole or not there."""
 
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbg.benchmark.files import write_json, write_text
+from advbg.benchmark.files import check_writable, copy_file, read_json, write_json, write_text
 from advbg.files import write_atomically
 
 json_values = st.recursive(
@@ -99,3 +100,54 @@ def test_what_json_cannot_hold_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         write_json(tmp_path / "value.json", {1, 2})
     assert (tmp_path / "value.json").read_text() == "1\n"
+
+
+def test_an_object_is_read_with_the_parts_that_it_must_have(tmp_path):
+    write_json(tmp_path / "value.json", {"a": {"b": 1}, "c": 2})
+    assert read_json(tmp_path / "value.json", "a") == {"a": {"b": 1}, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "Expecting property name"),
+        (b"", "Expecting value"),
+        (b"\xff{}", "codec can't decode"),
+        (b"[]", "it is a list, expected an object"),
+        (b'{"settings": {}}', "it has no object `methods`"),
+        (b'{"settings": [], "methods": 1}', "it has no object `settings`, `methods`"),
+    ],
+)
+def test_json_that_is_no_object_with_its_parts_is_damaged_and_named(content, message, tmp_path):
+    file = tmp_path / "results.json"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(file))} is damaged: .*{message}"):
+        read_json(file, "settings", "methods")
+
+
+def test_a_copy_has_what_the_file_has_and_leaves_the_old_one_whole_to_its_readers(tmp_path):
+    source, path = tmp_path / "new.png", tmp_path / "old.png"
+    source.write_bytes(b"new")
+    path.write_bytes(b"old")
+    with path.open("rb") as reader:
+        copy_file(source, path)
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["new.png", "old.png"]
+
+
+def test_a_copy_of_nothing_names_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"missing\.png"):
+        copy_file(tmp_path / "missing.png", tmp_path / "path.png")
+
+
+def test_a_folder_that_takes_files_is_made_and_left_empty(tmp_path):
+    check_writable(tmp_path / "a" / "b", "published")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_a_folder_that_takes_no_files_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(OSError, match=rf"the folder of `published` \(='{folder}'\) must be one that takes files"):
+            check_writable(folder, "published")

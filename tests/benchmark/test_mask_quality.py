@@ -40,3 +40,10 @@ def test_companions_are_rated_by_what_they_composite_with():
     wrapper = adversarial_wrapper()
     images, _ = a_batch(4)
     assert rate_companions(wrapper.companions, images).iou == 1.0
+
+
+def test_masks_of_a_network_that_has_learned_nothing_are_not_rated():
+    wrapper = adversarial_wrapper(mask_generator="unet")
+    images, _ = a_batch(4)
+    with pytest.raises(ValueError, match="the mask generator 'unet' has learned nothing"):
+        rate_companions(wrapper.companions, images)

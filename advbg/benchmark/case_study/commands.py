@@ -22,10 +22,14 @@ def case_study(
             help="Photographs to test before, and for rows that train with two thirds of them.",
         ),
     ],
-    data_dir: Annotated[Path, typer.Option(help="Folder of the data.")] = Path("data"),
+    data_dir: Annotated[
+        Path,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Folder of the data."),
+    ] = Path("data"),
     model: Annotated[str, typer.Option(help="Name of a timm model.")] = "tf_efficientnet_lite0",
     weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Weights of the same model, for any classes.")
+        Path | None,
+        typer.Option(parser=some_path, metavar="FILE", help="Weights of the same model, for any classes."),
     ] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="Let timm download weights.")] = False,
     rows: Annotated[str | None, typer.Option(help="Separated by commas; all by default.")] = None,
@@ -41,13 +45,17 @@ def case_study(
         "float32"
     ),
     device: Device = "auto",
-    output: Annotated[Path | None, typer.Option(help="Folder of the run; a new one in `runs` by default.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(parser=some_path, metavar="FOLDER", help="Folder of the run; a new one in `runs` by default."),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, by default the newest.")
     ] = False,
     published: Annotated[
         Path | None,
         typer.Option(
+            parser=some_path,
             metavar="FOLDER",
             help="Also keep results, page and pictures that may be shown there; rows that it has are not run again.",
         ),
@@ -66,7 +74,7 @@ def case_study(
 
     console = Console()
     with mendable():
-        chosen, numbers = tuple(rows.split(",")) if rows else ROWS, parse_seeds(seeds)
+        chosen, numbers = ROWS if rows is None else tuple(rows.split(",")), parse_seeds(seeds)
         check_rows(chosen)
         chosen_tuning = choose_tuning(tuning, weights, pretrained=pretrained)
         recipe = CaseRecipe(

@@ -1,7 +1,5 @@
 """The tables of case studies: in a terminal, and as a page of the documentation."""
 
-import json
-import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -10,15 +8,14 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from advbg.benchmark.case_study.figures import draw_columns, rows_of
-from advbg.benchmark.case_study.results import read_results, with_published
+from advbg.benchmark.case_study.results import RESULTS_PARTS, read_results, with_published
 from advbg.benchmark.case_study.running import EXAMPLES, CaseStudy
 from advbg.benchmark.case_study.studies import MAY_BE_SHOWN
 from advbg.benchmark.environment import machines
-from advbg.benchmark.files import write_json, write_text
+from advbg.benchmark.files import copy_file, read_json, write_json, write_text
 from advbg.benchmark.paper_results import PAPER_INSULATORS
 from advbg.benchmark.summary import spread
 from advbg.benchmark.tables import markdown_table_of
-from advbg.files import write_atomically
 from advbg.training.settings import BASELINE
 from advbg.training.tunings import GENTLE, ORDINARY, PLAIN
 
@@ -123,8 +120,7 @@ def publish(output: Path, case: CaseStudy, published: Path) -> None:
         merged = with_published(results, published_before) if published_before is not None else results
         write_json(target / RESULTS, merged)
     if case.study.name in MAY_BE_SHOWN and (output / EXAMPLES).is_file():
-        with write_atomically(target / EXAMPLES) as temporary:
-            shutil.copyfile(output / EXAMPLES, temporary)
+        copy_file(output / EXAMPLES, target / EXAMPLES)
     write_page(published)
 
 
@@ -136,11 +132,14 @@ def write_page(published: Path) -> Path:
 
     Returns:
         The page.
+
+    Raises:
+        ValueError: where published results are damaged.
     """
     page = published / "case-studies" / "index.md"
     parts = [_INTRODUCTION]
     for file in sorted(page.parent.glob(f"*/{RESULTS}")):
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = read_json(file, *RESULTS_PARTS)
         draw_columns(results, file.parent / ACCURACY)
         parts.append(_section(results, file.parent))
     head = ("paper: drone images", *PAPER_INSULATORS)
@@ -159,7 +158,7 @@ def _plain_baseline(results: dict[str, Any], folder: Path) -> list[tuple[str, ..
     file = folder.parent / f"{results['settings']['study']}-{PLAIN}" / RESULTS
     if results["settings"]["tuning"] != GENTLE or not file.is_file():
         return []
-    plain = json.loads(file.read_text(encoding="utf-8"))
+    plain = read_json(file, *RESULTS_PARTS)
     alike = results["settings"] | {name: plain["settings"].get(name) for name in _TUNED}
     if plain["images"] != results["images"] or plain["settings"] != alike:
         return []

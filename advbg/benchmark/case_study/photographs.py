@@ -1,11 +1,10 @@
 """Photographs to train with, and others to test before."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from advbg.backgrounds.photographs import list_images, open_upright
-from advbg.benchmark.files import write_json
+from advbg.benchmark.files import read_json, write_json
 from advbg.naming import name_some
 from advbg.training.folders import check_apart
 
@@ -28,15 +27,15 @@ def check_photographs(folder: Path, output: Path) -> list[Path]:
 
     Raises:
         NotADirectoryError: where `folder` is none.
-        ValueError: where it has fewer than nine images, some cannot be read, the run in `output` had others, or
-            `output` lies among them.
+        ValueError: where it has fewer than nine images, some cannot be read, the run in `output` had others or its list
+            of them is damaged, or `output` lies among them.
     """
     check_apart(output, [folder])
     files = list_images(folder, "photographs")
     if len(files) < _FEWEST:
         raise ValueError(f"`photographs` (={str(folder)!r}) must have {_FEWEST} images or more, got {len(files)}")
     before = _list_of(output)
-    if before.is_file() and json.loads(before.read_text(encoding="utf-8")) != _described(folder, files):
+    if before.is_file() and read_json(before) != _described(folder, files):
         raise ValueError(
             f"`photographs` (={str(folder)!r}) has other files than when the run in {str(output)!r} began: rows would "
             "be trained and tested before different ones"

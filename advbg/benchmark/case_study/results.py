@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from advbg.benchmark.environment import measured_in
+from advbg.benchmark.files import read_json
+
+# What every `results.json` has.
+RESULTS_PARTS = ("settings", "images", "machine", "versions", "seeds")
 
 
 def read_results(file: Path, description: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -20,12 +24,8 @@ def read_results(file: Path, description: Mapping[str, Any]) -> dict[str, Any] |
     """
     if not file.is_file():
         return None
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-        theirs = {name: results[name] for name in (*description, "machine", "versions", "seeds")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: {error!r}") from error
-    before, ours = (which["settings"] | which for which in (theirs, json.loads(json.dumps(description))))
+    results = read_json(file, *RESULTS_PARTS)
+    before, ours = (which["settings"] | which for which in (results, json.loads(json.dumps(description))))
     for name in ours.keys() - {"settings"}:
         if name not in before:
             raise ValueError(f"{file} was run before `{name}` (={ours[name]!r}) was written down: publish elsewhere")

@@ -16,7 +16,7 @@ from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import Columns, column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
 from advbg.benchmark.figures import composite_rows
-from advbg.benchmark.files import write_json
+from advbg.benchmark.files import check_writable, write_json
 from advbg.benchmark.progress import Report
 from advbg.benchmark.run_folder import begin_folder, open_folder
 from advbg.preview import preview
@@ -100,11 +100,13 @@ def open_case_study(
         case: what is to be run.
         rows: of `ROWS`.
         resume: whether to go on with what is there.
-        published: folder with a `results.json` whose rows are not measured again, or without one.
+        published: folder with a `results.json` whose rows are not measured again, or without one; it is made where
+            there is none.
 
     Raises:
         FileExistsError: where `output` has files and `resume` is off, or is not a folder.
         NotADirectoryError: where the photographs are in no folder.
+        OSError: where `published` takes no files.
         ValueError: where a row cannot be trained or tested, photographs are too few, cannot be read or are others than
             when the run began, their folder has a comma where sources are mixed, or the run in `output` or in
             `published` had other settings, which the message names, or is damaged.
@@ -128,6 +130,8 @@ def open_case_study(
     ours = open_folder(output, case.settings(), resume=resume)
     before = read_results(output / "results.json", case.description())
     elsewhere = read_results(published / "results.json", case.description()) if published is not None else None
+    if published is not None:
+        check_writable(published, "published")
     begin_folder(output, ours)
     if elsewhere is not None:
         write_json(output / "results.json", with_published(before, elsewhere) if before is not None else elsewhere)

@@ -1,8 +1,7 @@
 """`advbg reproduce --task`: run a demonstration, and keep what a page of the documentation shows."""
 
-import json
-import shutil
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,7 +10,7 @@ from advbg.benchmark.demonstrations.protocol import Demonstration
 from advbg.benchmark.demonstrations.registry import TASKS, make_demonstration
 from advbg.benchmark.demonstrations.running import EXAMPLES, SCORES, open_demonstration, run_demonstration
 from advbg.benchmark.demonstrations.tables import markdown_table, rich_table
-from advbg.benchmark.files import write_text
+from advbg.benchmark.files import check_writable, copy_file, read_json, write_text
 from advbg.benchmark.progress import flushing_denormals, progress_bar
 from advbg.benchmark.reproduce import check_precision
 
@@ -55,8 +54,16 @@ def prepare_demonstration(
     precision: str,
     output: Path,
     resume: bool,
+    published: Path | None,
 ) -> Demonstration:
-    """Make a demonstration and open the folder of its run; the arguments are those of the two."""
+    """Make a demonstration and open the folder of its run, once it is known that it can be published.
+
+    The arguments are those of `make_demonstration`, `open_demonstration` and `demonstrate`.
+
+    Raises:
+        OSError: where `published` takes no files.
+        ValueError: where results of a task that are published there are damaged.
+    """
     check_precision(precision)
     demonstration = make_demonstration(
         task,
@@ -67,6 +74,9 @@ def prepare_demonstration(
         batch_size=batch_size,
         bfloat16=precision == "bfloat16",
     )
+    if published is not None:
+        check_writable(published / "tasks" / demonstration.name, "published")
+        _read_published(published)
     open_demonstration(output, demonstration, resume=resume)
     return demonstration
 
@@ -89,7 +99,7 @@ def demonstrate(demonstration: Demonstration, seeds: tuple[int, ...], output: Pa
         target = published / "tasks" / demonstration.name
         target.mkdir(parents=True, exist_ok=True)
         for name in _PUBLISHED:
-            shutil.copyfile(output / name, target / name)
+            copy_file(output / name, target / name)
         console.print(f"Published: {write_page(published)}", soft_wrap=True)
 
 
@@ -101,6 +111,9 @@ def write_page(published: Path) -> Path:
 
     Returns:
         The page.
+
+    Raises:
+        ValueError: where the published results of a task are damaged.
     """
     page = published / "tasks" / "index.md"
     parts = [
@@ -110,13 +123,16 @@ def write_page(published: Path) -> Path:
         "default but for what each section says, without silhouettes but for segmentation, where the label map is the "
         "mask.\n"
     ]
-    for task in TASKS:
-        results_file = page.parent / task / "results.json"
-        if results_file.is_file():
-            results = json.loads(results_file.read_text())
-            parts.append(
-                f"## {task.capitalize()}\n\n{results['description']}\n\n{markdown_table(results)}\n"
-                f"![Before each kind of background]({task}/{SCORES})\n\n![Examples]({task}/{EXAMPLES})\n"
-            )
+    for task, results in _read_published(published).items():
+        parts.append(
+            f"## {task.capitalize()}\n\n{results['description']}\n\n{markdown_table(results)}\n"
+            f"![Before each kind of background]({task}/{SCORES})\n\n![Examples]({task}/{EXAMPLES})\n"
+        )
     write_text(page, "\n".join(parts))
     return page
+
+
+def _read_published(published: Path) -> dict[str, dict[str, Any]]:
+    """Results by task, of those that have some."""
+    files = {task: published / "tasks" / task / "results.json" for task in TASKS}
+    return {task: read_json(file, "settings", "seeds", "summary") for task, file in files.items() if file.is_file()}

@@ -38,7 +38,7 @@ class Regression:
         recipe: how to train.
 
     Raises:
-        ValueError: where the recipe has an adversarial phase but leaves masks no epoch to be learned in.
+        ValueError: where the recipe leaves masks no epoch to be learned in.
     """
 
     name = "regression"
@@ -51,10 +51,8 @@ class Regression:
     )
 
     def __init__(self, dataset: ImageDataset, recipe: supervised.Recipe) -> None:
-        if recipe.epochs[1] == 0 < recipe.epochs[2]:
-            raise ValueError(
-                f"`epochs` (={recipe.epochs}) must leave 1 or more to the masks before the adversarial phase"
-            )
+        if recipe.epochs[1] == 0:
+            raise ValueError(f"`epochs` (={recipe.epochs}) must leave 1 or more to the masks, which proposal learns")
         self.dataset, self.recipe = dataset, recipe
         # With the default the error before other backgrounds is the same, but that before the own one is smaller.
         self.options = {"clean_share": 0.1}

@@ -92,8 +92,8 @@ def test_rows_that_others_published_meanwhile_stay(
         (lambda results: results["settings"].pop("placement"), "before `placement` (=0.5) was written down"),
         (lambda results: results["classes"].reverse(), "was run with `classes`"),
         (lambda results: results["images"].update(webcam=7), "was run with `images`"),
-        (lambda results: results.pop("settings"), "is damaged: KeyError('settings')"),
-        (lambda results: results.pop("machine"), "is damaged: KeyError('machine')"),
+        (lambda results: results.pop("settings"), "is damaged: it has no object `settings`"),
+        (lambda results: results.pop("machine"), "is damaged: it has no object `machine`"),
     ],
 )
 def test_rows_are_not_added_to_published_ones_of_another_study(
@@ -115,6 +115,13 @@ def test_rows_are_not_added_to_published_ones_of_another_study(
     assert "".join(message.split()) in error
     assert "office10-scratch/results.json" in error
     assert not (tmp_path / "run").exists()
+
+
+def test_a_page_of_damaged_results_names_them(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "docs", tmp_path / "docs")
+    (tmp_path / "docs/case-studies/office10-scratch/results.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"office10-scratch/results\.json is damaged"):
+        write_page(tmp_path / "docs")
 
 
 def test_the_page_counts_the_seeds_of_a_row_that_not_all_have(finished: Path, data_dir: Path, tmp_path: Path) -> None:

@@ -37,6 +37,24 @@ def test_what_cannot_be_run_is_refused_before_any_work(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_place_to_publish_that_takes_no_files_is_refused_before_any_training(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").touch()
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run", "--published", tmp_path / "docs")) == 2
+    assert "the folder of `published`" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_list_of_photographs_is_named(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "photographs.json").write_text("{")
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run", "--resume")) == 2
+    assert "photographs.json is damaged" in capsys.readouterr().err
+
+
 def test_a_folder_that_would_be_read_as_several_sources_is_refused_where_they_are_mixed(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
