@@ -61,6 +61,13 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert (tmp_path / "site" / "api" / "index.html").read_text().count("advbg.") > 50
 
 
+def test_the_first_page_shows_the_change_that_the_readme_shows() -> None:
+    pages = [file.read_text(encoding="utf-8") for file in (_ROOT / "README.md", _DOCS / "index.md")]
+    readme, index = (re.findall(r"```diff\n.*?```", page, flags=re.DOTALL) for page in pages)
+    assert readme == index
+    assert len(readme) == 1
+
+
 def test_what_is_said_to_suit_each_tuning_is_what_it_has() -> None:
     page = (_DOCS / "train.md").read_text(encoding="utf-8")
     names = {"random weights": OF_RANDOM_WEIGHTS}
