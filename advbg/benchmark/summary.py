@@ -31,9 +31,9 @@ _STUDY_NOTE = (
 _CAVEATS = (
     "None trains on the six backgrounds, but two of the eight generators of `random` and `proposal` make straight "
     "lines since these were worst in our first tables; [the study](../study.md) has thirty backgrounds that were "
-    "not looked at. `paper` holds the outputs for masked images to those for whole ones where the paper takes the "
-    "labels. `attention` is AG-CNN within the same steps: its global branch is trained in the classifier and mask "
-    "phase only, which are the first part of one cycle of the learning rate, and fixed then."
+    "not looked at. `paper` was measured while its masks were learned by the outputs for whole images; the paper takes "
+    "the labels, as the command does now. `attention` is AG-CNN within the same steps: its global branch is trained in "
+    "the classifier and mask phase only, which are the first part of one cycle of the learning rate, and fixed then."
 )
 
 
