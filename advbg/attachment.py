@@ -49,8 +49,8 @@ class Attachment:
             companions.attachment._end.detach()  # the training goes on
             companions.attachment.remove()
         optimizer = _innermost(optimizer)
-        taken: Counter[Phase] = Counter()
-        self._end = weakref.finalize(self, _warn_of_no_background, taken)
+        reached: Counter[Phase] = Counter()
+        self._end = weakref.finalize(self, _warn_of_no_background, reached)
         self.companions = companions
         companions.attached, companions.attachment = True, self
         self.batches_at_step, self.evaluated = companions.batches, False
@@ -73,8 +73,8 @@ class Attachment:
             # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
             overflow = getattr(optimizer, "found_inf", None)
             if overflow is None or not overflow.item():
-                taken[companions.phase] += 1
                 companions.step()
+                reached[companions.phase] += 1
 
         self.handles: list[RemovableHandle] = [optimizer.register_step_post_hook(after_step)]
         weakref.finalize(optimizer, _forget_optimizer, weakref.ref(self)).atexit = False
@@ -239,7 +239,10 @@ def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:
 
 
 def _warn_of_no_background(steps: Counter[Phase]) -> None:
-    """At the end of a training whose schedule was longer; one that failed has said so itself."""
+    """At the end of a training whose schedule was longer, by the phases that its steps led to.
+
+    One that failed has said so itself, and one that was to learn masks alone ends where the next phase begins.
+    """
     failed = hasattr(sys, "last_value") or sys.exc_info()[0] is not None
     if steps.total() >= STEPS_OF_A_TRAINING and "adversarial" not in steps and not failed:
         warnings.warn(

@@ -48,7 +48,9 @@ def test_an_attachment_that_is_removed_before_the_adversarial_phase_is_warned_of
 
 
 @pytest.mark.parametrize(
-    ("steps", "schedule"), [(STEPS - 1, Schedule(9, 9)), (STEPS, Schedule(1, 1))], ids=["a trial", "long enough"]
+    ("steps", "schedule"),
+    [(STEPS - 1, Schedule(9, 9)), (STEPS, Schedule(1, 1)), (STEPS, Schedule(1, STEPS - 1))],
+    ids=["a trial", "long enough", "for the masks alone"],
 )
 def test_a_trial_and_a_training_that_was_long_enough_end_without_a_word(steps: int, schedule: Schedule) -> None:
     trained = _trained(steps, schedule)
