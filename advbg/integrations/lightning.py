@@ -1,6 +1,7 @@
 """A Lightning callback that attaches the companions to a model while it is fitted."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -78,7 +79,15 @@ class AdversarialBackgroundCallback(Callback):
             ValueError: where neither `schedule` nor the Trainer says how long the phases are.
         """
         assert self.attachment is not None
-        fit_schedule(self.attachment.companions, self.options.get("schedule"), _total_steps(trainer))
+        given = self.options.get("schedule")
+        fit_schedule(self.attachment.companions, given, _total_steps(trainer))
+        if given is None and trainer.early_stopping_callbacks:
+            schedule = self.attachment.companions.options.schedule
+            warnings.warn(
+                f"the phases are shares of all the steps that the Trainer may take (={schedule!r}), and EarlyStopping "
+                "may end it before the adversarial one: pass `schedule`, and look at `advbg/phase`",
+                stacklevel=2,
+            )
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         """Log the phase and the loss of the masks."""
@@ -156,8 +165,8 @@ def _total_steps(trainer: Trainer) -> float:
     if trainer.max_steps != -1 and len(trainer.optimizers) > 1:
         return math.inf  # it counts the steps of all of them
     for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
-        if isinstance(callback, GradientAccumulationScheduler) and (trainer.max_epochs or -1) > 0:
-            batches, epochs = trainer.num_training_batches, range(trainer.max_epochs or 0)
-            steps = sum(math.ceil(batches / callback.get_accumulate_grad_batches(epoch)) for epoch in epochs)
+        batches, epochs = trainer.num_training_batches, trainer.max_epochs or 0
+        if isinstance(callback, GradientAccumulationScheduler) and epochs > 0 and not math.isinf(batches):
+            steps = sum(math.ceil(batches / callback.get_accumulate_grad_batches(epoch)) for epoch in range(epochs))
             return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
     return trainer.estimated_stepping_batches

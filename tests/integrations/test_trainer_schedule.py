@@ -17,10 +17,10 @@ from tests.models import a_batch, tiny_classifier
 
 pytest.importorskip("lightning")
 
-from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint
 
 from advbg.integrations.lightning import AdversarialBackgroundCallback
-from tests.integrations.lightning_runs import MARKS, Module, a_loader, a_trainer, fit
+from tests.integrations.lightning_runs import MARKS, Module, ValidatedModule, a_loader, a_trainer, fit
 
 pytestmark = MARKS
 
@@ -80,6 +80,18 @@ def test_accumulation_that_changes_over_the_epochs_is_counted(tmp_path: Path) ->
     trainer.fit(Module(), a_loader(batches=4))
     assert trainer.global_step == 2 * 4 + 10
     assert _schedule(callback) == Schedule.fractions(18)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_trainer_that_may_stop_early_is_warned_of_unless_there_is_a_schedule(given: bool, tmp_path: Path) -> None:
+    options = {"schedule": Schedule(1, 1)} if given else {}
+    trainer = a_trainer(tmp_path, AdversarialBackgroundCallback(**options), 3)
+    trainer.callbacks.append(EarlyStopping("validation_loss", patience=9))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer.fit(ValidatedModule(), a_loader(), a_loader())
+    said = [str(warning.message) for warning in caught if "EarlyStopping may end it before" in str(warning.message)]
+    assert len(said) == (not given)
 
 
 def test_several_optimizers_that_share_a_number_of_steps_need_a_schedule(tmp_path: Path) -> None:
