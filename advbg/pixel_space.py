@@ -16,6 +16,9 @@ from torch.nn.parallel import DistributedDataParallel
 # Interpolation and augmentation overshoot a little; a wrong mean or std overshoots by far more.
 _OVERSHOOT = 0.05
 
+# How far pixels and masks may leave [0, 1] by rounding, as those that were resized do.
+ROUNDING = 1e-3
+
 # Of the range of pixels, that no channel covers more of where images are taken for normalised by more than they are.
 # ImageNet's statistics leave of [0, 1] less than a quarter; images of little contrast are as narrow as half.
 _NARROW = 0.3

@@ -5,8 +5,7 @@ import torchvision.transforms.v2.functional as transforms
 from jaxtyping import Float
 from torch import Tensor
 
-# Pictures that were resized leave [0, 1] by rounding.
-_ROUNDING = 1e-3
+from advbg.pixel_space import ROUNDING
 
 
 class FixedImage:
@@ -21,7 +20,7 @@ class FixedImage:
 
     def __init__(self, pixels: Float[Tensor, "channel height width"]) -> None:
         low, high = (value.item() for value in torch.aminmax(pixels))
-        if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+        if not -ROUNDING <= low <= high <= 1 + ROUNDING:
             raise ValueError(f"`pixels` range over [{low:.5g}, {high:.5g}], expected [0, 1]")
         self.pixels = pixels.float().clamp(0, 1)
 

@@ -7,8 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Interpolation and mixtures of colours leave pixels a little outside.
-_ROUNDING = 1e-3
+from advbg.pixel_space import ROUNDING
 
 
 @runtime_checkable
@@ -77,7 +76,7 @@ def check_range(backgrounds: Tensor, source: BackgroundSource) -> None:
     if not backgrounds.numel():
         return
     low, high = (value.item() for value in torch.aminmax(backgrounds.detach()))
-    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+    if not -ROUNDING <= low <= high <= 1 + ROUNDING:
         raise ValueError(
             f"{type(source).__name__}.sample made backgrounds that range over [{low:.3g}, {high:.3g}], expected [0, 1]"
         )

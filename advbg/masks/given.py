@@ -4,8 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
-# Masks that were resized leave [0, 1] by rounding.
-_ROUNDING = 1e-3
+from advbg.pixel_space import ROUNDING
 
 # Half of the smallest of 8 bits: images that were normalised come back with rounding errors where they were black.
 _BLACK = 0.5 / 255
@@ -61,6 +60,6 @@ def _check_values(mask: Bool[Tensor, "..."] | Float[Tensor, "..."] | Tensor) -> 
     if not mask.is_floating_point():
         raise ValueError(f"`mask` has dtype {mask.dtype}, expected bool or a float in [0, 1]")
     low, high = (value.item() for value in torch.aminmax(mask))
-    if not -_ROUNDING <= low <= high <= 1 + _ROUNDING:
+    if not -ROUNDING <= low <= high <= 1 + ROUNDING:
         raise ValueError(f"`mask` ranges over [{low:.5g}, {high:.5g}], expected [0, 1]")
     return mask.float().clamp(0, 1)
