@@ -101,10 +101,12 @@ def test_several_optimizers_that_share_a_number_of_steps_need_a_schedule(tmp_pat
         def configure_optimizers(self) -> Any:
             return [torch.optim.SGD(self.parameters(), lr=0.1) for _ in range(2)]
 
-        def training_step(self, batch: list[Tensor]) -> None:
-            self.manual_backward(super().training_step(batch))
+        def training_step(self, batch: list[Tensor]) -> Tensor:
+            loss = super().training_step(batch)
+            self.manual_backward(loss)
             for optimizer in self.optimizers():
                 optimizer.step()
+            return loss
 
     with pytest.raises(ValueError, match="does not say how many steps"):
         a_trainer(tmp_path, AdversarialBackgroundCallback(), 9, max_steps=10).fit(Two(), a_loader())
