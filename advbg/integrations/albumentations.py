@@ -42,7 +42,7 @@ class ReplaceBackground(ImageOnlyTransform):
         ValueError: where an argument is out of range, or an image comes without a mask or with an unsuitable one.
     """
 
-    def __init__(self, background: Background | list[Any] = "noise", p: float = 0.5) -> None:
+    def __init__(self, background: Background | list[Any] = "random", p: float = 0.5) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"`p` (={p!r}) must be a probability in [0, 1]")
         super().__init__(p=p)

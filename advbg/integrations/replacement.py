@@ -1,5 +1,6 @@
 """What the data pipelines have in common: where backgrounds come from, what a mask is, and how images are changed."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Real, UInt8
 from torch import Tensor
 
-from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs, check_range
+from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs, Scenes, check_range
 from advbg.backgrounds.fixed import FixedImage
 from advbg.backgrounds.patterns import PATTERNS, Patterns
+from advbg.backgrounds.random_generators import RandomGenerators
 from advbg.compositing import composite
 from advbg.export import ExportedGenerator
 from advbg.masks import check_mask
@@ -19,6 +21,13 @@ from advbg.pixel_space import PixelSpace
 Background = str | Path | np.ndarray | Tensor | BackgroundSource
 
 _PIXELS = PixelSpace()
+_NAMED: dict[str, Callable[[], BackgroundSource]] = {
+    "random": RandomGenerators,
+    "scenes": Scenes,
+    "noise": Noise,
+    "black": Black,
+    "patterns": Patterns,
+}
 
 
 def as_source(background: object) -> BackgroundSource:
@@ -27,7 +36,8 @@ def as_source(background: object) -> BackgroundSource:
     Args:
         background: one of
 
-            - `"noise"`, `"black"`, `"patterns"` (the paper's six) or one of those, as in `"patterns:stripes"`,
+            - `"random"` (small generators, drawn anew each time), `"scenes"` (made-up ones, for images in colour),
+              `"noise"`, `"black"`, `"patterns"` (the paper's six) or one of those, as in `"patterns:stripes"`,
             - a path: of a folder of photographs, or of a generator that `export_generator` wrote (`.safetensors`),
             - a picture: an array of shape (height, width) or (height, width, channel), or a tensor of shape
               (channel, height, width), as uint8 or float in [0, 1],
@@ -146,12 +156,13 @@ def replace_background(
 
 
 def _named_source(name: str | Path) -> BackgroundSource:
-    if name == "noise":
-        return Noise()
-    if name == "black":
-        return Black()
-    if name == "patterns":
-        return Patterns()
+    if isinstance(name, str) and name in _NAMED:
+        return _NAMED[name]()
+    if name in ("adversarial", "paper"):
+        raise ValueError(
+            f"`background` (={name!r}) learns beside a model, and nothing learns in a pipeline: take one that "
+            "`export_generator` wrote, or the wrapper"
+        )
     if isinstance(name, str) and name.startswith("patterns:"):
         return Patterns(name.removeprefix("patterns:"))
     path = Path(name)
@@ -161,7 +172,7 @@ def _named_source(name: str | Path) -> BackgroundSource:
         return Photographs(path)
     raise FileNotFoundError(
         f"`background` (={str(name)!r}) is no folder of photographs, no exported generator (.safetensors), and none "
-        f"of noise, black, patterns, {', '.join(f'patterns:{pattern}' for pattern in PATTERNS)}"
+        f"of {', '.join(_NAMED)}, {', '.join(f'patterns:{pattern}' for pattern in PATTERNS)}"
     )
 
 

@@ -7,13 +7,16 @@ import pytest
 import torch
 from PIL import Image
 
-from advbg.backgrounds import Black, Noise, Photographs
+from advbg.backgrounds import Black, Noise, Photographs, Scenes
 from advbg.backgrounds.patterns import PATTERNS
+from advbg.backgrounds.random_generators import RandomGenerators
 from advbg.integrations.replacement import as_source, check_pixels, draw_backgrounds
 
 
 def test_names_folders_and_sources_are_found(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / "photograph.png")
+    assert isinstance(as_source("random"), RandomGenerators)
+    assert isinstance(as_source("scenes"), Scenes)
     assert isinstance(as_source("noise"), Noise)
     assert isinstance(as_source("black"), Black)
     assert isinstance(as_source(tmp_path), Photographs)
@@ -48,7 +51,17 @@ def test_a_picture_is_resized_to_the_images_and_a_grey_one_serves_colours() -> N
 @pytest.mark.parametrize(
     ("background", "error", "message"),
     [
-        ("sky", FileNotFoundError, r"`background` \(='sky'\) is no folder .* none of noise, black, patterns"),
+        (
+            "sky",
+            FileNotFoundError,
+            r"\(='sky'\) is no folder .* none of random, scenes, noise, black, patterns",
+        ),
+        (
+            "adversarial",
+            ValueError,
+            "'adversarial'. learns beside a model, .* `export_generator` wrote",
+        ),
+        ("paper", ValueError, "'paper'. learns beside a model"),
         ("nowhere.safetensors", FileNotFoundError, "'nowhere.safetensors' does not exist"),
         ("patterns:sky", ValueError, "must be among stripes, board, border, circles, clock, random, got 'sky'"),
         (np.zeros(3, np.uint8), ValueError, r"`background` has shape \(3,\)"),
