@@ -7,7 +7,6 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -147,11 +146,7 @@ def attach(
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be an nn.Module, got {type(model).__name__}")
-    unknown = sorted(options.keys() - {option.name for option in fields(Options)})
-    if unknown:
-        raise TypeError(f"`attach` has no option {', '.join(f'`{name}`' for name in unknown)}")
-    options = {name: value for name, value in options.items() if value is not None}
-    companions = Companions(PixelSpace.of(model, mean, std), Options(**options), device_of(model))
+    companions = Companions(PixelSpace.of(model, mean, std), Options.of_attach(options), device_of(model))
     if model in _ATTACHMENTS:
         _ATTACHMENTS[model].remove()
     check_alone(model)
@@ -178,6 +173,16 @@ def attach(
     attachment.handles.append(model.register_forward_pre_hook(before_forward, prepend=True, with_kwargs=True))
     _ATTACHMENTS[model] = attachment
     return attachment
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Check the keyword arguments of `attach`, `mean` and `std` excepted, before there is a model.
+
+    Raises:
+        TypeError: where one is unknown or of a wrong type.
+        ValueError: where one is out of range.
+    """
+    Options.of_attach({name: value for name, value in options.items() if name not in ("mean", "std")})
 
 
 def check_alone(model: nn.Module) -> None:

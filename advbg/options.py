@@ -1,7 +1,7 @@
 """What can be chosen about the companions, checked before any work is done."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, SupportsFloat, SupportsIndex, get_args
 
@@ -89,6 +89,19 @@ class Options:
         if isinstance(self.mask_objective, SufficiencyNecessity) and self.mask_objective.distance is None:
             objective = replace(self.mask_objective, distance=partial(task_distance, self.task))
             object.__setattr__(self, "mask_objective", objective)
+
+    @classmethod
+    def of_attach(cls, options: Mapping[str, Any]) -> "Options":
+        """Take the keyword arguments of `attach`, of which None stands for the default.
+
+        Raises:
+            TypeError: where one is unknown or of a wrong type.
+            ValueError: where one is out of range.
+        """
+        unknown = sorted(options.keys() - {option.name for option in fields(cls)})
+        if unknown:
+            raise TypeError(f"`attach` has no option {', '.join(f'`{name}`' for name in unknown)}")
+        return cls(**{name: value for name, value in options.items() if value is not None})
 
     def make_parts(self, shape: tuple[int, int, int], rank: int) -> tuple[Callable[[Tensor], Tensor], BackgroundSource]:
         """Make what was chosen by name: the same mask generator on every rank, other backgrounds.

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import advbg
+from advbg.attachment import check_options
 from advbg.files import save_state
 from advbg.integrations.trainer_schedule import fit_schedule, go_on
 from advbg.task_hooks import changes_targets
@@ -37,9 +38,20 @@ class AdversarialBackgroundCallback(TrainerCallback):
 
     Attributes:
         attachment: the link to the model, from the first training on; None before.
+
+    Raises:
+        TypeError: where an option is unknown or of a wrong type.
+        ValueError: where an option is out of range, or the task has targets that change with the background.
     """
 
     def __init__(self, *, resume_from_checkpoint: str | Path | None = None, **options: Any) -> None:
+        check_options(options)
+        task = options.get("task")
+        if task is not None and changes_targets(task):
+            raise ValueError(
+                f"`task` (={task!r}) changes targets with the background, which the Trainer's model takes unchanged: "
+                "train in a loop of your own"
+            )
         self.resume_from_checkpoint, self.options = resume_from_checkpoint, options
         self.attachment: advbg.Attachment | None = None
 
@@ -57,20 +69,13 @@ class AdversarialBackgroundCallback(TrainerCallback):
 
         Raises:
             FileNotFoundError: where the checkpoint that is resumed from has no state of the companions.
-            TypeError: where an option of `advbg.attach` is unknown or of a wrong type.
-            ValueError: where an option is out of range, the task has targets that change with the background, the
-                checkpoint is another run's, or the Trainer uses `nn.DataParallel` or DeepSpeed.
+            ValueError: where `mean` and `std` do not fit, the checkpoint is another run's, or the Trainer uses
+                `nn.DataParallel` or DeepSpeed.
         """
         if args.n_gpu > 1:
             raise ValueError(
                 f"{args.n_gpu} GPUs in one process make the Trainer use nn.DataParallel, whose replicas know no hooks: "
                 "start it with torchrun, or show it one GPU in CUDA_VISIBLE_DEVICES"
-            )
-        task = self.options.get("task")
-        if task is not None and changes_targets(task):
-            raise ValueError(
-                f"`task` (={task!r}) changes targets with the background, which the Trainer's model takes unchanged: "
-                "train in a loop of your own"
             )
         if args.deepspeed is not None:
             raise ValueError("`deepspeed` steps an optimizer of its own, without hooks: train without it")

@@ -9,6 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import advbg
+from advbg.attachment import check_options
 from advbg.integrations.trainer_schedule import fit_schedule, go_on
 
 try:
@@ -38,11 +39,16 @@ class AdversarialBackgroundCallback(Callback):
 
     Attributes:
         attachment: the link to the model, from the first fit on; None before.
+
+    Raises:
+        TypeError: where an option is unknown or of a wrong type.
+        ValueError: where an option is out of range.
     """
 
     def __init__(
         self, *, model: str | Callable[[LightningModule], nn.Module] = "model", optimizer_index: int = 0, **options: Any
     ) -> None:
+        check_options(options)
         self.model, self.optimizer_index, self.options = model, optimizer_index, options
         self.attachment: advbg.Attachment | None = None
         self._restored: Mapping[str, Any] | None = None
@@ -59,8 +65,7 @@ class AdversarialBackgroundCallback(Callback):
         """Attach the companions; where a run is resumed, give them back their state.
 
         Raises:
-            TypeError: where an option of `advbg.attach` is unknown or of a wrong type.
-            ValueError: where there is no such model or optimiser, or an option is out of range.
+            ValueError: where there is no such model or optimiser, or `mean` and `std` do not fit.
         """
         model, optimizer = self._find_model(trainer, pl_module), self._find_optimizer(trainer)
         # A trainer that fits once more counts its steps on, and so do the companions.

@@ -24,21 +24,33 @@ def test_a_checkpoint_saved_without_the_callback_is_not_resumed_with_it(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "message"),
+    ("options", "message"),
     [
-        ({"model": "net"}, ValueError, r"`model` \(='net'\) must name a module within Module"),
-        ({"optimizer_index": 1}, ValueError, r"`optimizer_index` \(=1\) must be one of the 1 "),
-        ({"clean_share": 2.0}, ValueError, r"`clean_share` \(=2.0\)"),
-        ({"colour": 1}, TypeError, "colour"),
+        ({"model": "net"}, r"`model` \(='net'\) must name a module within Module"),
+        ({"optimizer_index": 1}, r"`optimizer_index` \(=1\) must be one of the 1 "),
     ],
 )
-def test_what_cannot_be_is_refused_before_training(
-    tmp_path: Path, options: dict[str, Any], error: type[Exception], message: str
+def test_what_does_not_fit_the_lightning_module_is_refused_before_training(
+    tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     module = Module()
-    with pytest.raises(error, match=message):
+    with pytest.raises(ValueError, match=message):
         a_trainer(tmp_path, a_callback(**options), 1).fit(module, a_loader())
     assert module.losses == []
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"clean_share": 2.0}, ValueError, r"`clean_share` \(=2.0\)"),
+        ({"colour": 1}, TypeError, "`attach` has no option `colour`"),
+    ],
+)
+def test_what_cannot_be_is_refused_when_the_callback_is_made(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        a_callback(**options)
 
 
 def test_the_lightning_module_itself_is_refused_where_its_forward_is_redirected(tmp_path: Path) -> None:
