@@ -65,20 +65,26 @@ class AdversarialBackgroundTask(ClassificationTask):
         self.__dict__["companions"] = AdversarialBackground(model, **options).companions
         self._attach_to_whatever_steps_the_model()
 
-    def forward(self, input: Tensor | dict[str, Tensor], target: Tensor) -> dict[str, Tensor]:  # noqa: A002
+    def forward(
+        self,
+        input: Tensor | dict[str, Tensor],  # noqa: A002
+        target: Tensor,
+        mask: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Compute the loss on what the phase makes of the images.
 
         Args:
             input: float images of shape (batch, channel, height, width), normalised as the options say.
                 timm's NaFlex loader gives a dict of patches instead, which is refused.
             target: what the criterion takes beside the logits.
+            mask: the foreground, as for `AdversarialBackground.forward`, where the data say it.
 
         Returns:
             The `loss` and the model's `output`.
 
         Raises:
             TypeError: where `input` is a dict of patches.
-            ValueError: where `input` does not fit the options.
+            ValueError: where `input` does not fit the options, or `mask` the images.
         """
         if not isinstance(input, Tensor):
             raise TypeError(
@@ -92,7 +98,7 @@ class AdversarialBackgroundTask(ClassificationTask):
             if attachment is not None:
                 watch_optimizer(self.companions)
             # Masks are learned through the plain model: no compiled graph, no gradient buckets.
-            images = self.companions(model, model, input, targets=target)
+            images = self.companions(model, model, input, mask, targets=target)
         return super().forward(images, target)
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:
