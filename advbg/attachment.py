@@ -34,6 +34,13 @@ class Attachment:
 
     Companions follow one optimiser: a new attachment takes the place of the one before.
 
+    Args:
+        companions: of a wrapper, or those that `attach` makes.
+        optimizer: that trains the model.
+
+    Raises:
+        TypeError: where `optimizer` is none.
+
     Attributes:
         companions: what trains beside the model.
         handles: of the hooks that the attachment consists of.

@@ -32,7 +32,7 @@ def mendable() -> Iterator[None]:
 @contextmanager
 def resumable() -> Iterator[None]:
     """Within the context, a training runs: Ctrl-C says how to go on, and a file that is at fault is named."""
-    from advbg.benchmark.training_state import DamagedStateError
+    from advbg.files import DamagedStateError
 
     with stoppable("stopped; the same command with --resume goes on after the last whole epoch"):
         try:

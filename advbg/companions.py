@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.backgrounds import TrainableSource, check_range, is_ours, sample_for
+from advbg.backgrounds import TrainableSource, check_range, is_ours, sample_backgrounds
 from advbg.batch_norm import keep_held
 from advbg.clutter import show_other_objects
 from advbg.companions_state import extra_state, optimizers_of, take_extra_state
@@ -96,7 +96,7 @@ class Companions(nn.Module):
             The images themselves or composites, of the same shape, dtype and layout.
 
         Raises:
-            TypeError: where `params` are something else.
+            TypeError: where `images`, `mask` or `params` are something else.
             ValueError: where `images` or `mask` cannot be used, `params` are of other images, or no mask is given,
                 learned or going to be.
         """
@@ -157,13 +157,15 @@ class Companions(nn.Module):
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
 
         Raises:
+            TypeError: where `images` or what the source makes is no tensor.
             ValueError: where `images` cannot be used, or either of them needs masks and there are none.
         """
         self.build(images)
         if self.phase != "adversarial":
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
-        backgrounds = sample_for(images, self.source, self.generator)
+        count, channels, height, width = images.shape
+        backgrounds = sample_backgrounds(self.source, count, (channels, height, width), self.generator)
         if not self.source_checked:
             check_range(backgrounds, self.source)
             self.source_checked = True
@@ -182,6 +184,10 @@ class Companions(nn.Module):
         with torch.autocast(images.device.type, enabled=False), evaluating(self.mask_generator):
             return make_masks(self.mask_generator, images, self.pixel_space)
 
+    def binarize(self, mask: Float[Tensor, "batch 1 rows columns"]) -> Float[Tensor, "batch 1 rows columns"]:
+        """Make soft masks in [0, 1] hard, as the options say."""
+        return binarize(mask, self.options.binarization, area=self.options.kept_area)
+
     @torch.no_grad()
     def foreground(
         self,
@@ -191,7 +197,7 @@ class Companions(nn.Module):
         params: CompositeParameters | None = None,
     ) -> Float[Tensor, "batch 1 height width"]:
         """The mask that images are composited with: given, at their size or small; or learned; widened by its halo."""
-        full = mask if mask is not None else binarize(self.soft_mask(images), self.options.binarization)
+        full = mask if mask is not None else self.binarize(self.soft_mask(images))
         if params is None:
             return enlarge(full, images.shape[-2:])
         return cut_out(params, full, images.shape[-2:], self._largest_halo(images))
@@ -222,6 +228,7 @@ class Companions(nn.Module):
             images: float tensor of shape (batch, channel, height, width), normalised as `pixel_space` says.
 
         Raises:
+            TypeError: where `images` is no tensor.
             ValueError: where `images` is no batch of images, does not fit the image statistics, or has other channels
                 than the first batch or lies elsewhere.
         """
@@ -246,7 +253,7 @@ class Companions(nn.Module):
     def _learned_mask(self, images: Tensor) -> Tensor:
         """The binarised mask of a mask generator that has learned, at its own resolution."""
         check_learned(self.options.mask_generator, self.mask_optimizer)
-        return binarize(self.soft_mask(images), self.options.binarization)
+        return self.binarize(self.soft_mask(images))
 
     def _largest_halo(self, images: Tensor) -> int:
         return round(min(reduced_size(images)) * self.options.halo)
@@ -268,7 +275,7 @@ class Companions(nn.Module):
             assign: makes no difference, since optimisers know the parameters that are there.
 
         Raises:
-            RuntimeError: where the saved companions are of another kind or shape.
+            RuntimeError: where the saved companions are of another kind or shape, or had another `mean` or `std`.
         """
         extra = state_dict.get("_extra_state")
         if not isinstance(extra, Mapping) or "image_shape" not in extra:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from advbg.appearance import draw_lighting, draw_placement, found, move_objects, relight
+from advbg.appearance import draw_lighting, draw_placement, has_foreground, move_objects, relight
 from advbg.copies import draw_copies, show_copies
 from advbg.masks.resolution import enlarge, reduce_to_mask_size, reduced_size
 from advbg.options import Options
@@ -150,7 +150,7 @@ def cut_out(
 
 
 def _is_binary(mask: Float[Tensor, "batch 1 rows columns"]) -> Bool[Tensor, "batch"]:
-    return ((mask == 0) | (mask == 1)).flatten(1).all(dim=1)
+    return torch.amax(torch.minimum(mask, 1 - mask), dim=(1, 2, 3)) == 0
 
 
 def composite(
@@ -177,7 +177,7 @@ def composite(
     weight = mask.to(images.dtype)
     # The image term comes first: the sum takes the memory layout of its first operand.
     mixed = images * weight + behind * (1 - weight)
-    return torch.where((composited & found(mask))[:, None, None, None], mixed, images)
+    return torch.where((composited & has_foreground(mask))[:, None, None, None], mixed, images)
 
 
 def composite_with(
@@ -203,5 +203,5 @@ def composite_with(
         images, mask = move_objects(images, mask, params.placement)
     composites = composite(images, mask, params.backgrounds, params.composited, pixel_space)
     if params.lighting is not None:
-        composites = relight(composites, torch.where(found(mask)[:, None], params.lighting, 1.0), pixel_space)
+        composites = relight(composites, torch.where(has_foreground(mask)[:, None], params.lighting, 1.0), pixel_space)
     return composites

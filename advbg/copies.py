@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from advbg.appearance import found
+from advbg.appearance import has_foreground
 
 # Copies lie in the cells of a grid; further grids, each moved by a part of a cell, lie above it, so that they overlap.
 _GRIDS = 3
@@ -66,7 +66,7 @@ def show_copies(
     shown = _scatter(images.float(), mask.float(), copies)
     weight = shown[:, -1:]
     colours = torch.where(weight > 0, shown[:, :-1] / weight.clamp_min(torch.finfo(weight.dtype).tiny), 0.0)
-    many = ((copies[:, 0] > 0) & found(weight))[:, None, None, None]
+    many = ((copies[:, 0] > 0) & has_foreground(weight))[:, None, None, None]
     return (
         torch.empty_like(images).copy_(torch.where(many, colours, images)),
         torch.empty_like(mask).copy_(torch.where(many, weight, mask)),

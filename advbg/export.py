@@ -1,19 +1,16 @@
 """A trained background generator as a file of its own, for pipelines that have no companions."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from advbg.backgrounds import GeneratorPopulation, PaperGenerator
 from advbg.companions import Companions
-from advbg.files import save_weights
+from advbg.files import load_weights, save_weights
 
 _HEADER = "advbg_generator"
 
@@ -63,7 +60,9 @@ class ExportedGenerator(nn.Module):
     def __init__(self, path: str | Path) -> None:
         super().__init__()
         self.path = Path(path)
-        description, weights = _read(self.path)
+        description, weights = load_weights(
+            self.path, header=_HEADER, kind="generator", writer=export_generator.__name__
+        )
         self.image_shape: tuple[int, int, int] = tuple(description["image_shape"])
         self.network = _build(description)
         try:
@@ -80,7 +79,7 @@ class ExportedGenerator(nn.Module):
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
-        """Make backgrounds, each from a random member of a population.
+        """Make backgrounds; a population's members take turns, from a random one on.
 
         Raises:
             ValueError: where the images have another number of channels than those it was trained on.
@@ -100,20 +99,6 @@ class ExportedGenerator(nn.Module):
         backgrounds = self.network.sample(count, self.image_shape, generator)
         size = shape[1:]
         return backgrounds if backgrounds.shape[-2:] == size else F.interpolate(backgrounds, size, mode="bilinear")
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"generator {str(path)!r} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"generator {str(path)!r} is damaged or no safetensors file: {error}") from error
-    if header is None:
-        raise ValueError(f"generator {str(path)!r} was not written by `export_generator`: it has no description")
-    return json.loads(header), weights
 
 
 def _build(description: dict[str, Any]) -> GeneratorPopulation | PaperGenerator:

@@ -9,8 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import torch
-from safetensors.torch import save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor
+
+
+class DamagedStateError(RuntimeError):
+    """A saved state that a training cannot go on from."""
 
 
 @contextmanager
@@ -74,3 +79,32 @@ def save_weights(weights: Mapping[str, Tensor], path: Path, *, header: str, desc
     }
     with write_atomically(path) as temporary:
         temporary.write_bytes(save(tensors, metadata={header: json.dumps(description)}))
+
+
+def load_weights(path: Path, *, header: str, kind: str, writer: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `save_weights` wrote.
+
+    Args:
+        path: of the file.
+        header: the name that the description has in the file's header.
+        kind: what is in the file, for messages.
+        writer: who writes such files, for messages.
+
+    Returns:
+        The description and the weights, on the CPU.
+
+    Raises:
+        FileNotFoundError: where there is no such file.
+        ValueError: where it is damaged or something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{kind} {str(path)!r} does not exist")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = (file.metadata() or {}).get(header)
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{kind} {str(path)!r} is damaged or no safetensors file: {error}") from error
+    if description is None:
+        raise ValueError(f"{kind} {str(path)!r} was not written by `{writer}`: it has no description")
+    return json.loads(description), weights

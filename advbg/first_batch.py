@@ -3,11 +3,11 @@
 import warnings
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from advbg.masks import MASK_GENERATOR_NAMES
 from advbg.masks.learning import check_learned
+from advbg.pixel_space import outside_unit_interval
 from advbg.task_hooks import changes_targets
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ def check_first_batch(companions: "Companions", images: Tensor, mask: Tensor | N
     options = companions.options
     if mask is None and not options.schedule.mask:
         check_learned(options.mask_generator, companions.mask_optimizer)
-    if mask is None and options.mask_generator not in MASK_GENERATOR_NAMES:
-        low, high = (value.item() for value in torch.aminmax(companions.soft_mask(images[:1])))
-        if not 0 <= low <= high <= 1:
-            raise ValueError(
-                f"the mask generator {type(companions.mask_generator).__name__} made values over [{low:.3g}, "
-                f"{high:.3g}], expected masks in [0, 1]: end it in a sigmoid"
-            )
+    own = mask is None and options.mask_generator not in MASK_GENERATOR_NAMES
+    if own and (outside := outside_unit_interval(companions.soft_mask(images[:1]))):
+        low, high = outside
+        raise ValueError(
+            f"the mask generator {type(companions.mask_generator).__name__} made values over [{low:.3g}, "
+            f"{high:.3g}], expected masks in [0, 1]: end it in a sigmoid"
+        )
     if targets is None and changes_targets(options.task):
         warnings.warn(
             f"`task` (={options.task!r}) changes targets with the background, but the first batch came without "

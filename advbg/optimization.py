@@ -57,10 +57,12 @@ def begin_batch(model: nn.Module, part: object) -> None:
             "images were passed in again during a backward pass, as `torch.utils.checkpoint` does: other backgrounds "
             "would be drawn for the same batch. Checkpoint layers inside the model, or replay draws with `params=`"
         )
-    learners, trained = trainable_parameters(part), trainable_parameters(model)
-    left_over = any(parameter.grad is not None for parameter in learners)
-    if left_over and trained and all(parameter.grad is None for parameter in trained):
-        for parameter in learners:
+    left_over = [parameter for parameter in trainable_parameters(part) if parameter.grad is not None]
+    if not left_over:  # as nearly always; the parameters of large models take milliseconds to list
+        return
+    trained = trainable_parameters(model)
+    if trained and all(parameter.grad is None for parameter in trained):
+        for parameter in left_over:
             parameter.grad = None
 
 
@@ -78,10 +80,11 @@ def descend(optimizer: torch.optim.Optimizer | None) -> None:
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if not gradients:
         return
-    finite = torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+    norm = torch.nn.utils.get_total_norm(gradients)
+    finite = torch.isfinite(norm)
     for gradient in gradients:
         gradient.copy_(torch.where(finite, gradient, 0.0))
-    torch.nn.utils.clip_grad_norm_(parameters, _GRADIENT_NORM)
+    torch.nn.utils.clip_grads_with_norm_(parameters, _GRADIENT_NORM, torch.where(finite, norm, 0.0))
     optimizer.step()
     optimizer.zero_grad()
 

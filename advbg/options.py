@@ -10,7 +10,14 @@ from torch import Tensor
 
 from advbg.backgrounds import Background, BackgroundSource, background_name, check_background, make_source
 from advbg.hooks import left_out, task_names
-from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask_generator, make_mask_generator
+from advbg.masks import (
+    Binarization,
+    MaskObjective,
+    PaperObjective,
+    SufficiencyNecessity,
+    check_mask_generator,
+    make_mask_generator,
+)
 from advbg.schedule import Schedule
 from advbg.task_hooks import task_distance
 
@@ -90,6 +97,12 @@ class Options:
             objective = replace(self.mask_objective, distance=partial(task_distance, self.task))
             object.__setattr__(self, "mask_objective", objective)
 
+    @property
+    def kept_area(self) -> float:
+        """Share of the pixels that `quantile` keeps: what the paper's hinge leaves free, by default a fifth."""
+        objective = self.mask_objective
+        return (objective if isinstance(objective, PaperObjective) else PaperObjective()).area
+
     @classmethod
     def of_attach(cls, options: Mapping[str, Any]) -> "Options":
         """Take the keyword arguments of `attach`, of which None stands for the default.
@@ -123,6 +136,7 @@ class Options:
     def names(self) -> dict[str, str | float]:
         """What a saved state says about the parts: their names, or the class of a part of one's own."""
         return {
+            "task": self.task,
             "mask_generator": _mask_generator_name(self.mask_generator),
             "background": background_name(self.background),
             "binarization": self.binarization,

@@ -155,6 +155,17 @@ class PixelSpace:
         return torch.stack(mean).expand(channels), torch.stack(std).expand(channels)
 
 
+def outside_unit_interval(values: Tensor) -> tuple[float, float] | None:
+    """The lowest and the highest of pixels or masks, where these leave [0, 1] by more than rounding or are no numbers.
+
+    Waits for the GPU. None where nothing is wrong.
+    """
+    if not values.numel():
+        return None
+    low, high = (value.item() for value in torch.aminmax(values.detach()))
+    return None if -ROUNDING <= low <= high <= 1 + ROUNDING else (low, high)
+
+
 def check_batch(images: Tensor, built_for: tuple[int, int, int] | None, device: torch.device) -> None:
     """Check that a tensor is a batch of images.
 

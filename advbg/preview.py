@@ -8,15 +8,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from advbg.backgrounds import sample_backgrounds
 from advbg.backgrounds.naming import Background, check_background, named_background
 from advbg.clutter import show_other_objects
 from advbg.companions import Companions
 from advbg.compositing import composite
-from advbg.masks import binarize, check_mask
+from advbg.full_precision import in_full_precision
+from advbg.masks import check_mask
 from advbg.masks.learning import check_learned
 from advbg.masks.resolution import enlarge
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
+from advbg.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Preview:
 
 
 @torch.no_grad()
+@in_full_precision
 def preview(
     companions: Companions,
     images: Float[Tensor, "batch channel height width"],
@@ -56,6 +60,7 @@ def preview(
         Every image composited, its object shown once, without a halo, as large and in the light as it is.
 
     Raises:
+        TypeError: where `images`, `mask` or what the source makes is no tensor.
         ValueError: where `images` or `mask` cannot be used, or no mask is given and the library's own mask generator
             has learned nothing, as where masks came with the images of the training.
     """
@@ -63,14 +68,14 @@ def preview(
     if mask is None:
         check_learned(companions.options.mask_generator, companions.mask_optimizer)
         soft = companions.soft_mask(images)
-        binarized = binarize(soft, companions.options.binarization)
+        binarized = companions.binarize(soft)
     else:
         soft = binarized = check_mask(mask, images)
     size = images.shape[-2:]
     soft, binarized = enlarge(soft, size), enlarge(binarized, size)
     generator = torch.Generator(images.device).manual_seed(seed)
     count, channels, height, width = images.shape
-    backgrounds = companions.source.sample(count, (channels, height, width), generator)
+    backgrounds = sample_backgrounds(companions.source, count, (channels, height, width), generator)
     everything = torch.ones(count, dtype=torch.bool, device=images.device)
     space = companions.pixel_space
     backgrounds = show_other_objects(backgrounds, space.to_pixels(images), binarized, companions.options, generator)
@@ -108,7 +113,9 @@ def rebuild(state: Mapping[str, Any], background: Background | None = None) -> C
                 f"`background` (={saved!r}) of these companions is not all of the library's own: pass what it was, "
                 "such as a folder of photographs"
             ) from error
-    options = extra["options"] | {"background": background}
+    # Runs that were saved without a schedule had the default.
+    schedule = Schedule(*extra["schedule"]) if "schedule" in extra else Schedule()
+    options = extra["options"] | {"background": background, "schedule": schedule}
     companions = Companions(space, Options(**options), torch.device("cpu"))
     companions.load_state_dict(state)
     return companions

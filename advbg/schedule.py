@@ -1,9 +1,12 @@
 """The three phases of training, counted in optimiser steps (paper, section III)."""
 
 from dataclasses import dataclass
-from typing import Literal, SupportsIndex
+from typing import Literal, SupportsIndex, get_args
 
 Phase = Literal["classifier", "mask", "adversarial"]
+
+# In their order.
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from advbg.appearance import found
+from advbg.appearance import has_foreground
 from advbg.hooks import plugin_manager
 from advbg.masks.given import check_mask
 
@@ -61,7 +61,7 @@ def change_targets(
     """
     if targets is None:
         return None
-    changed = composited & found(foreground)
+    changed = composited & has_foreground(foreground)
     answer = _hooks.advbg_targets(task=task, targets=targets, foreground=foreground, composited=changed)
     return targets if answer is None else answer
 

@@ -33,7 +33,8 @@ class AdversarialBackground(nn.Module):
             `pretrained_cfg` says it (timm), else images are pixels in [0, 1]. The first batch is checked against it.
         std: likewise.
         schedule: optimiser steps of the classifier and the mask phase.
-        clean_share: share of each batch that keeps its own background in the adversarial phase, in [0, 1].
+        clean_share: share of the images, in the mean, that keep their own background in the adversarial phase, in
+            [0, 1]; drawn for each image.
         mask_generator: `unet`, `studio` (one that also sees how far pixels are from the colour of the image's border),
             `paper`, `nonzero` (every pixel that is not black) or a module from pixels in [0, 1] to masks in [0, 1] of
             shape (batch, 1, height, width). It is shown the images shrunk to 64 pixels a side at most, and what of it
@@ -41,7 +42,8 @@ class AdversarialBackground(nn.Module):
             One without such parameters has no mask phase.
         mask_objective: `SufficiencyNecessity()` by default, `PaperObjective()`, or anything that is called with
             (model, images, mask, targets) and returns a loss, as `advbg.masks.MaskObjective` says.
-        binarization: `otsu`, `0.5`, `quantile` or `none`.
+        binarization: `otsu`, `0.5`, `quantile` (the highest fifth of each mask, or as much as the `area` of a
+            `PaperObjective`) or `none`.
         halo: masks are widened by a random margin of up to this share of the shorter side, in [0, 1], so that the
             width of a cut-out is no cue.
         background: `adversarial`, `random`, `scenes`, `paper`, `noise`, `black` or a `BackgroundSource` such as
@@ -206,6 +208,7 @@ class AdversarialBackground(nn.Module):
             phase they leave every image as it is.
 
         Raises:
+            TypeError: where `images`, `mask` or what the source makes is no tensor.
             ValueError: where `images` or `mask` cannot be used, or these need masks and there are none.
         """
         self.companions.build(images)

@@ -302,7 +302,7 @@ def test_arguments_of_another_type_are_named() -> None:
     run_without_type_checks(
         """
         import advbg, numpy, torch
-        from advbg.backgrounds.protocol import sample_for
+        from advbg.backgrounds.protocol import sample_backgrounds
         from advbg.export import export_generator
         from advbg.integrations.tensorboard import TensorBoardLogger
         from advbg.masks import check_mask
@@ -321,7 +321,9 @@ def test_arguments_of_another_type_are_named() -> None:
             "`model` must be an nn.Module, got str": lambda: advbg.AdversarialBackground("resnet18"),
             "`model` must be an nn.Module, got NoneType": lambda: advbg.attach(None, optimizer),
             "`companions` (a AdversarialBackground) must be those": lambda: export_generator(wrapper, "g.safetensors"),
-            "Listing.sample made a list, expected a tensor": lambda: sample_for(images, Listing(), torch.Generator()),
+            "Listing.sample made a list, expected a tensor": lambda: sample_backgrounds(
+                Listing(), 2, (3, 4, 4), torch.Generator()
+            ),
             "`params` (a dict) must be from `generate_parameters`": lambda: wrapper(images, params={"a": 1}),
             "`weights` (=('2',)) must be numbers": lambda: advbg.AdversarialBackground(
                 model, background=[("adversarial", "2")]

@@ -32,6 +32,8 @@ def _refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         ["masks", "", "--dataset", "digits"],
         ["masks", "companions.pt", "--dataset", "digits", "--data-dir", ""],
         ["bench", "--output", ""],
+        ["report", ""],
+        *(["report", "run", option, ""] for option in ("--against", "--output")),
         ["preview", "images", "", "--output", "figure.png"],
         ["preview", "images", "--output", ""],
         [*_PREVIEW, "--companions", ""],

@@ -32,6 +32,18 @@ def _same(before: list[Tensor], part: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(before, part.parameters(), strict=True))
 
 
+@pytest.mark.parametrize(("objective", "area"), [(None, 0.2), (PaperObjective(area=0.4), 0.4)])
+def test_the_quantile_keeps_the_area_that_the_papers_hinge_leaves_free(
+    objective: PaperObjective | None, area: float
+) -> None:
+    wrapper = adversarial_wrapper(
+        mask_generator=lambda pixels: pixels[:, :1], mask_objective=objective, binarization="quantile"
+    )
+    images = torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    kept = wrapper.companions.foreground(images).mean(dim=(1, 2, 3))
+    torch.testing.assert_close(kept, torch.full((4,), area), atol=2e-3, rtol=0)
+
+
 @settings(max_examples=10, deadline=None)
 @given(classifier=st.integers(0, 3), mask=st.integers(1, 3), accumulated=st.integers(1, 2))
 def test_phases_advance_by_optimiser_steps_and_not_by_batches(classifier: int, mask: int, accumulated: int) -> None:

@@ -42,6 +42,17 @@ def test_a_source_may_make_black_and_white_and_round(value: float) -> None:
     adversarial_wrapper(background=_Source(value)).companions.draw(a_batch()[0])
 
 
+@pytest.mark.parametrize(("highest", "taken"), [(1 + 1e-6, True), (1.1, False)])
+def test_a_mask_generator_may_round_but_not_leave_the_unit_interval(highest: float, taken: bool) -> None:
+    wrapper = adversarial_wrapper(mask_generator=lambda pixels: highest * (pixels[:, :1] > 0))
+    wrapper.companions.attached = True
+    if taken:
+        wrapper(a_batch()[0])
+    else:
+        with pytest.raises(ValueError, match=r"made values over \[0, 1.1\], expected masks in \[0, 1\]"):
+            wrapper(a_batch()[0])
+
+
 def test_an_optimizer_that_steps_before_any_image_was_seen_is_warned_of() -> None:
     wrapper = adversarial_wrapper()
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from advbg.optimization import descend, evaluating, make_optimizer, trainable_parameters
+from advbg.optimization import begin_batch, descend, evaluating, make_optimizer, trainable_parameters
 
 
 def test_a_plain_function_has_nothing_to_optimise() -> None:
@@ -40,6 +40,31 @@ def test_a_gradient_that_is_not_finite_moves_nothing(bad: float) -> None:
     descend(optimizer)
     assert not torch.equal(part.weight, before)
     assert torch.isfinite(part.weight).all()
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_gradients_of_a_step_that_never_came_are_forgotten_with_the_models(cleared: bool) -> None:
+    model, part = nn.Linear(2, 2), nn.Linear(2, 2)
+    for module in (model, part):
+        module.weight.grad = torch.ones(2, 2)
+    if cleared:
+        model.zero_grad()
+    begin_batch(model, part)
+    assert (part.weight.grad is None) == cleared
+
+
+def test_a_step_is_clipped_as_torch_clips_it() -> None:
+    part, reference = nn.Linear(3, 2), nn.Linear(3, 2)
+    reference.load_state_dict(part.state_dict())
+    optimizer, expected = make_optimizer(part), torch.optim.Adam(reference.parameters(), lr=1e-3, fused=True)
+    for scale in (0.01, 3.0):
+        for module in (part, reference):
+            module.weight.grad, module.bias.grad = torch.full((2, 3), scale), torch.full((2,), -scale)
+        descend(optimizer)
+        torch.nn.utils.clip_grad_norm_(reference.parameters(), 1.0)
+        expected.step()
+    assert torch.equal(part.weight, reference.weight)
+    assert torch.equal(part.bias, reference.bias)
 
 
 def test_a_step_without_gradients_is_none() -> None:

@@ -87,6 +87,42 @@ def test_companions_that_saw_photographs_are_rebuilt_with_a_folder_of_any_place(
         rebuild(state, "adversarial")
 
 
+def test_rebuilt_companions_are_in_their_phase_and_know_their_task() -> None:
+    wrapper = _trained(schedule=Schedule(1, 2), task="regression")
+    rebuilt = rebuild(wrapper.companions.state_dict())
+    assert (rebuilt.phase, rebuilt.options.task, rebuilt.options.schedule) == (
+        "adversarial",
+        "regression",
+        Schedule(1, 2),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_another_default_dtype_and_autocast_change_nothing(dtype: torch.dtype) -> None:
+    wrapper = _trained()
+    images, _ = a_batch()
+    expected = preview(wrapper.companions, images)
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            made = preview(wrapper.companions, images)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(made.composites, expected.composites)
+    assert torch.equal(made.masks, expected.masks)
+
+
+def test_a_source_that_makes_other_shapes_is_named() -> None:
+    class Small:
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> torch.Tensor:
+            return torch.zeros(count, 3, 4, 4)
+
+    wrapper = adversarial_wrapper(background=Small())
+    images, _ = a_batch()
+    with pytest.raises(ValueError, match=r"Small.sample made backgrounds of shape \(8, 3, 4, 4\), expected"):
+        preview(wrapper.companions, images)
+
+
 def test_what_cannot_be_rebuilt_is_refused_with_the_reason() -> None:
     with pytest.raises(RuntimeError, match="not a state of companions"):
         rebuild(tiny_classifier().state_dict())

@@ -15,7 +15,7 @@ from advbg.backgrounds.paper import PaperGenerator
 from advbg.backgrounds.photographs import Photographs
 from advbg.backgrounds.plain import Black, Noise
 from advbg.backgrounds.population import GeneratorPopulation
-from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, check_range, sample_for
+from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, check_range, sample_backgrounds
 from advbg.backgrounds.scenes import Scenes
 
 __all__ = [
@@ -36,6 +36,6 @@ __all__ = [
     "is_ours",
     "make_source",
     "parse_background",
-    "sample_for",
+    "sample_backgrounds",
     "source_names",
 ]

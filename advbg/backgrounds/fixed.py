@@ -5,7 +5,7 @@ import torchvision.transforms.v2.functional as transforms
 from jaxtyping import Float
 from torch import Tensor
 
-from advbg.pixel_space import ROUNDING
+from advbg.pixel_space import outside_unit_interval
 
 
 class FixedImage:
@@ -19,9 +19,8 @@ class FixedImage:
     """
 
     def __init__(self, pixels: Float[Tensor, "channel height width"]) -> None:
-        low, high = (value.item() for value in torch.aminmax(pixels))
-        if not -ROUNDING <= low <= high <= 1 + ROUNDING:
-            raise ValueError(f"`pixels` range over [{low:.5g}, {high:.5g}], expected [0, 1]")
+        if outside := outside_unit_interval(pixels):
+            raise ValueError("`pixels` range over [{:.5g}, {:.5g}], expected [0, 1]".format(*outside))
         self.pixels = pixels.float().clamp(0, 1)
 
     def sample(

@@ -110,7 +110,7 @@ class GeneratorPopulation(TrainableSource):
         generator: draws the first weights.
         species: (doublings, tiles, straight) of each member.
         climbing: how many members climb, the last ones of `species`; with 0 it is the `random` source.
-        lifetime: optimiser steps from birth to death of those that climb; births are spread evenly over it.
+        lifetime: optimiser steps from birth to death of those that climb, which are born apart from each other.
         climb_every: they climb in every so many steps; in the others nothing is differentiated for them.
         learning_rate: Adam's.
 

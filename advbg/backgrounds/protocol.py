@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.pixel_space import ROUNDING
+from advbg.pixel_space import outside_unit_interval
 
 
 @runtime_checkable
@@ -34,29 +34,29 @@ class BackgroundSource(Protocol):
         ...
 
 
-def sample_for(
-    images: Float[Tensor, "batch channel height width"], source: BackgroundSource, generator: torch.Generator
-) -> Float[Tensor, "batch channel height width"]:
-    """Make a background for each image, in full precision.
+def sample_backgrounds(
+    source: BackgroundSource, count: int, shape: tuple[int, int, int], generator: torch.Generator
+) -> Float[Tensor, "count channel height width"]:
+    """Ask a source for backgrounds, in full precision, and look at what it made but for its values.
 
     Args:
-        images: only their shape and device matter.
         source: what makes them.
+        count: how many.
+        shape: channels, height and width.
         generator: where all randomness comes from.
 
     Raises:
         TypeError: where the source makes no tensor.
         ValueError: where it makes another shape, or no floats.
     """
-    count, channels, height, width = images.shape
-    with torch.autocast(images.device.type, enabled=False):
-        backgrounds = source.sample(count, (channels, height, width), generator)
+    with torch.autocast(generator.device.type, enabled=False):
+        backgrounds = source.sample(count, shape, generator)
     if not isinstance(backgrounds, Tensor):
         raise TypeError(f"{type(source).__name__}.sample made a {type(backgrounds).__name__}, expected a tensor")
-    if backgrounds.shape != images.shape:
+    if backgrounds.shape != (count, *shape):
         raise ValueError(
-            f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)} for `images` of "
-            f"shape {tuple(images.shape)}"
+            f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)}, expected "
+            f"{(count, *shape)}"
         )
     _check_floats(backgrounds, source)
     return backgrounds
@@ -73,10 +73,8 @@ def check_range(backgrounds: Tensor, source: BackgroundSource) -> None:
         ValueError: where they are no floats, or lie outside of [0, 1], but for rounding, or are no numbers.
     """
     _check_floats(backgrounds, source)
-    if not backgrounds.numel():
-        return
-    low, high = (value.item() for value in torch.aminmax(backgrounds.detach()))
-    if not -ROUNDING <= low <= high <= 1 + ROUNDING:
+    if outside := outside_unit_interval(backgrounds):
+        low, high = outside
         raise ValueError(
             f"{type(source).__name__}.sample made backgrounds that range over [{low:.3g}, {high:.3g}], expected [0, 1]"
         )
@@ -105,7 +103,7 @@ class TrainableSource(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must define `sample`")
 
     def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
-        """Grow older by one optimiser step.
+        """Grow older by one optimiser step of the adversarial phase.
 
         Args:
             generator: where all randomness comes from.

@@ -1,16 +1,13 @@
 """Trained classifiers as safetensors, with what is needed to build them again in the header."""
 
-import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import nn
 
 from advbg.benchmark.attention import AttentionClassifier
 from advbg.benchmark.classifier import PaperClassifier
-from advbg.files import save_weights
+from advbg.files import load_weights, save_weights
 
 _HEADER = "advbg"
 _ARCHITECTURES = {kind.__name__: kind for kind in (PaperClassifier, AttentionClassifier)}
@@ -66,17 +63,7 @@ def load_classifier(
         ValueError: where it is damaged, not from `advbg reproduce`, or made for another data set, other images or
             classes.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {str(path)!r} does not exist")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_HEADER)
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"checkpoint {str(path)!r} is damaged or no safetensors file: {error}") from error
-    if header is None:
-        raise ValueError(f"checkpoint {str(path)!r} was not written by `advbg reproduce`: it has no description")
-    description = json.loads(header)
+    description, weights = load_weights(path, header=_HEADER, kind="checkpoint", writer="advbg reproduce")
     made_for = description["classifier"]
     expected = {"image_size": image_size, "channels": channels, "classes": classes}
     if made_for != expected:

@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from advbg.files import save_state
+from advbg.files import DamagedStateError, save_state
 
 if TYPE_CHECKING:
     from advbg.benchmark.training import Trained
-
-
-class DamagedStateError(RuntimeError):
-    """A saved state that a training cannot go on from."""
 
 
 class TrainingState:

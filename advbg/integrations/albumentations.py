@@ -38,7 +38,8 @@ class ReplaceBackground(ImageOnlyTransform):
         uint8, float32 in [0, 1]; any size and number of channels.
 
     Raises:
-        TypeError: where a mask is no array.
+        FileNotFoundError: where `background` names nothing that is there.
+        TypeError: where `background` is no source, or a mask no array.
         ValueError: where an argument is out of range, or an image comes without a mask or with an unsuitable one.
     """
 

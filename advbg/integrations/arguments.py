@@ -44,7 +44,7 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.clean_share,
         metavar="SHARE",
-        help="share of each batch that keeps its own background (default: %(default)s)",
+        help="share of the images, in the mean, that keep their own background (default: %(default)s)",
     )
     group.add_argument(
         "--advbg-mask-generator",

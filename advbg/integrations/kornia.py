@@ -45,6 +45,8 @@ class ReplaceBackground(RandomTransplantation):
             outside and 1 inside.
 
     Raises:
+        FileNotFoundError: where `background` names nothing that is there.
+        TypeError: where `background` is no source.
         ValueError: where `p` is no probability, `input` are no pixels, or a mask does not fit.
         Exception: kornia's own, where there is no mask.
     """

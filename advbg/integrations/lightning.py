@@ -11,14 +11,13 @@ from torch.optim import Optimizer
 import advbg
 from advbg.attachment import check_options
 from advbg.integrations.trainer_schedule import fit_schedule, go_on
+from advbg.schedule import PHASES
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.callbacks import GradientAccumulationScheduler
 except ImportError as error:
     raise ImportError("`advbg.integrations.lightning` needs Lightning: pip install advbg[lightning]") from error
-
-_PHASES: tuple[advbg.Phase, ...] = ("classifier", "mask", "adversarial")
 
 
 class AdversarialBackgroundCallback(Callback):
@@ -99,7 +98,7 @@ class AdversarialBackgroundCallback(Callback):
         if self.attachment is None:
             return
         phase, mask_loss = self.attachment.phase, self.attachment.companions.mask_loss
-        pl_module.log("advbg/phase", float(_PHASES.index(phase)))
+        pl_module.log("advbg/phase", float(PHASES.index(phase)))
         if phase == "mask" and mask_loss is not None:
             pl_module.log("advbg/mask_loss", mask_loss)
 

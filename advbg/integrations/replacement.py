@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Real, UInt8
 from torch import Tensor
 
-from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs, Scenes, check_range
+from advbg.backgrounds import BackgroundSource, Black, Noise, Photographs, Scenes, check_range, sample_backgrounds
 from advbg.backgrounds.fixed import FixedImage
 from advbg.backgrounds.patterns import PATTERNS, Patterns
 from advbg.backgrounds.random_generators import RandomGenerators
@@ -44,7 +44,7 @@ def as_source(background: object) -> BackgroundSource:
             - any `BackgroundSource`.
 
     Raises:
-        FileNotFoundError, NotADirectoryError, ValueError: where there is nothing of that kind.
+        FileNotFoundError, ValueError: where there is nothing of that kind.
         TypeError: where `background` is something else.
     """
     if isinstance(background, str | Path):
@@ -58,7 +58,8 @@ def as_source(background: object) -> BackgroundSource:
         return FixedImage(_as_float(picture[None] if background.ndim == 2 else picture.permute(2, 0, 1)))
     if isinstance(background, Tensor):
         return FixedImage(_as_float(background))
-    if isinstance(background, BackgroundSource):
+    # A class has the method as well, but nothing to call it on.
+    if isinstance(background, BackgroundSource) and not isinstance(background, type):
         return background
     raise TypeError(
         f"`background` (={background!r}) must be a name, a path, a picture, or have a method "
@@ -121,14 +122,10 @@ def draw_backgrounds(
     """Draw backgrounds in [0, 1]; the same seed draws the same again.
 
     Raises:
-        ValueError: where the source makes others than it was asked for.
+        TypeError: where the source makes no tensor.
+        ValueError: where it makes others than it was asked for.
     """
-    backgrounds = source.sample(count, shape, torch.Generator(device).manual_seed(seed))
-    if backgrounds.shape != (count, *shape):
-        raise ValueError(
-            f"{type(source).__name__}.sample made backgrounds of shape {tuple(backgrounds.shape)}, expected "
-            f"{(count, *shape)}"
-        )
+    backgrounds = sample_backgrounds(source, count, shape, torch.Generator(device).manual_seed(seed))
     check_range(backgrounds, source)
     return backgrounds.detach()  # a view of a parameter asks for a gradient even here
 

@@ -11,12 +11,10 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from advbg.hooks import hookimpl, plugin_manager
-from advbg.schedule import Phase
+from advbg.schedule import PHASES, Phase
 
 if TYPE_CHECKING:
     from advbg.companions import Companions
-
-_PHASES: tuple[Phase, ...] = ("classifier", "mask", "adversarial")
 
 
 class TensorBoardLogger:
@@ -65,14 +63,14 @@ class TensorBoardLogger:
     @hookimpl
     def advbg_phase_changed(self, phase: Phase, step: int) -> None:
         """Write each change of the phase, whatever the step."""
-        self.writer.add_scalar("advbg/phase", _PHASES.index(phase), step)
+        self.writer.add_scalar("advbg/phase", PHASES.index(phase), step)
 
     @hookimpl
     def advbg_step(self, phase: Phase, step: int, scalars: Mapping[str, Tensor]) -> None:
         """Write the phase and the scalars of every so many steps."""
         self._drawn = False
         if step % self.every == 0:
-            self.writer.add_scalar("advbg/phase", _PHASES.index(phase), step)
+            self.writer.add_scalar("advbg/phase", PHASES.index(phase), step)
             for name, value in scalars.items():
                 self.writer.add_scalar(f"advbg/{name}", value.item(), step)
 

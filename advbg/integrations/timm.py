@@ -3,7 +3,7 @@
 import warnings
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.task import ClassificationTask
@@ -99,6 +99,7 @@ class AdversarialBackgroundTask(ClassificationTask):
                 watch_optimizer(self.companions)
             # Masks are learned through the plain model: no compiled graph, no gradient buckets.
             images = self.companions(model, model, input, mask, targets=target)
+            target = cast("Tensor", self.companions.targets)  # which some tasks change with the background
         return super().forward(images, target)
 
     def get_task_state(self, module: nn.Module | None = None, ema: bool = False) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class ReplaceBackground(v2.Transform):
             edges, or integers that are 0 outside and all 1 or all 255 inside.
 
     Raises:
+        FileNotFoundError: where `background` names nothing that is there.
+        TypeError: where `background` is no source.
         ValueError: where `p` is no probability, or a sample has not exactly one image and one mask that fits it.
     """
 

@@ -9,9 +9,7 @@ from typing import Any
 from advbg.attachment import STEPS_OF_A_TRAINING
 from advbg.companions import Companions
 from advbg.masks import is_learned
-from advbg.schedule import Schedule
-
-_PHASES = 3
+from advbg.schedule import PHASES, Schedule
 
 
 def fit_schedule(companions: Companions, given: Schedule | None, total_steps: float) -> None:
@@ -37,7 +35,7 @@ def fit_schedule(companions: Companions, given: Schedule | None, total_steps: fl
                 "the trainer does not say how many steps it takes: pass "
                 "`schedule=Schedule(classifier=..., mask=...)` to the callback, or a length to the trainer"
             )
-        if total_steps >= _PHASES:
+        if total_steps >= len(PHASES):
             companions.options = replace(companions.options, schedule=Schedule.fractions(int(total_steps)))
 
 

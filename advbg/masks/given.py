@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Real
 from torch import Tensor
 
-from advbg.pixel_space import ROUNDING
+from advbg.pixel_space import outside_unit_interval
 
 # Half of the smallest of 8 bits: images that were normalised come back with rounding errors where they were black.
 _BLACK = 0.5 / 255
@@ -39,7 +39,7 @@ def check_mask(
 
     Raises:
         TypeError: where it is no tensor.
-        ValueError: where shape, dtype or range is another.
+        ValueError: where shape, device, dtype or range is another.
     """
     if not isinstance(mask, Tensor):
         raise TypeError(f"`mask` (a {type(mask).__name__}) must be a tensor, bool or float in [0, 1]")
@@ -51,6 +51,8 @@ def check_mask(
             f"`mask` has shape {tuple(mask.shape)}, but `images` of shape {tuple(images.shape)} need "
             f"{(batch, 1, height, width)} or {(batch, height, width)}"
         )
+    if mask.device != images.device:
+        raise ValueError(f"`mask` lies on {mask.device}, but `images` on {images.device}: take both to one device")
     return _check_values(mask)
 
 
@@ -59,7 +61,6 @@ def _check_values(mask: Bool[Tensor, "..."] | Float[Tensor, "..."] | Tensor) -> 
         return mask.float()
     if not mask.is_floating_point():
         raise ValueError(f"`mask` has dtype {mask.dtype}, expected bool or a float in [0, 1]")
-    low, high = (value.item() for value in torch.aminmax(mask))
-    if not -ROUNDING <= low <= high <= 1 + ROUNDING:
-        raise ValueError(f"`mask` ranges over [{low:.5g}, {high:.5g}], expected [0, 1]")
+    if outside := outside_unit_interval(mask):
+        raise ValueError("`mask` ranges over [{:.5g}, {:.5g}], expected [0, 1]".format(*outside))
     return mask.float().clamp(0, 1)

@@ -7,16 +7,20 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from advbg.command_line import mendable
+from advbg.command_line import mendable, some_path
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished `advbg train`.")],
+    run: Annotated[Path, typer.Argument(parser=some_path, help="Folder of a finished `advbg train`.")],
     against: Annotated[
-        list[Path] | None, typer.Option(metavar="RUN", help="Another run to compare with; may be given again.")
+        list[Path] | None,
+        typer.Option(parser=some_path, metavar="RUN", help="Another run to compare with; may be given again."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="The page; `report.html` in the run's folder by default.")
+        Path | None,
+        typer.Option(
+            parser=some_path, metavar="FILE.html", help="The page; `report.html` in the run's folder by default."
+        ),
     ] = None,
 ) -> None:
     """Write one self-contained page about a run: accuracy, composites over the training, the worst failures."""

@@ -18,6 +18,7 @@ from advbg.attachment import device_of
 from advbg.batch_norm import hold_statistics
 from advbg.benchmark.training import Progress
 from advbg.pixel_space import PixelSpace
+from advbg.schedule import PHASES
 from advbg.training.augmentation import MildAugmentation
 from advbg.training.data import TrainingData
 from advbg.training.gentle import fit_classifier, interpolate_weights, interpolated
@@ -30,9 +31,6 @@ from advbg.wrapper import AdversarialBackground
 
 _WEIGHT_DECAY = 0.05
 _LABEL_SMOOTHING = 0.1
-
-# Classifier, mask and adversarial.
-_PHASES = 3
 
 # In `phase_seconds`: before the first of them.
 _FIRST_GUESS, _CLASSIFIER_ALONE = "first guess", "classifier alone"
@@ -86,10 +84,10 @@ def check_length(settings: FitSettings, images: int) -> None:
         ValueError: where it has not.
     """
     steps = settings.epochs * steps_per_epoch(images, settings.batch_size)
-    if settings.companion_options() is not None and steps < _PHASES:
+    if settings.companion_options() is not None and steps < len(PHASES):
         raise ValueError(
             f"`epochs` (={settings.epochs}) of {images} images in batches of `batch_size` (={settings.batch_size}) are "
-            f"{steps} steps, but there are {_PHASES} phases: pass more epochs or smaller batches"
+            f"{steps} steps, but there are {len(PHASES)} phases: pass more epochs or smaller batches"
         )
     if steps < 2:
         raise ValueError(

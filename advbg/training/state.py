@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from advbg.benchmark.training_state import DamagedStateError
-from advbg.files import save_state
+from advbg.files import DamagedStateError, save_state
 from advbg.training.settings import FitSettings
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from advbg.benchmark.demonstrations.running import summarise
 from advbg.benchmark.demonstrations.segmentation import Segmentation, label_maps
 from advbg.benchmark.demonstrations.supervised import Recipe
 from advbg.benchmark.demonstrations.unseen import unseen_backgrounds
-from advbg.benchmark.training_state import DamagedStateError
+from advbg.files import DamagedStateError
 
 _TASKS = ["segmentation", "regression"]
 _TINY = ["--train-size", "48", "--epochs", "1,1,1", "--batch-size", "24", "--seeds", "0"]

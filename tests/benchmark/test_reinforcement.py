@@ -26,7 +26,7 @@ from advbg.benchmark.demonstrations.reinforcement import Reinforcement
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
 from advbg.benchmark.demonstrations.reinforcement_training import Training
 from advbg.benchmark.demonstrations.running import open_demonstration, run_demonstration
-from advbg.benchmark.training_state import DamagedStateError
+from advbg.files import DamagedStateError
 
 RECIPE = Recipe(
     updates=(1, 1, 2),

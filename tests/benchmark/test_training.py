@@ -10,7 +10,7 @@ from advbg import PaperObjective
 from advbg.benchmark import training
 from advbg.benchmark.datasets import load_dataset
 from advbg.benchmark.training import Recipe, train
-from advbg.benchmark.training_state import DamagedStateError
+from advbg.files import DamagedStateError
 
 RECIPE = Recipe(epochs=(1, 1, 1), batch_size=16, seed=3)
 

@@ -67,6 +67,7 @@ def test_a_picture_is_resized_to_the_images_and_a_grey_one_serves_colours() -> N
         (np.zeros(3, np.uint8), ValueError, r"`background` has shape \(3,\)"),
         (np.zeros((2, 2), np.int64), ValueError, "`background` has dtype torch.int64"),
         (np.full((2, 2), 2.0), ValueError, r"range over \[2, 2\], expected \[0, 1\]"),
+        (Noise, TypeError, r"`background` \(=<class .*Noise'>\) must be a name"),
         (3, TypeError, r"`background` \(=3\) must be a name, a path, a picture, or have a method"),
     ],
 )

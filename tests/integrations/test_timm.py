@@ -6,14 +6,17 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.distributed as dist
+from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask, MultiLabelClassificationTask
 from torch import Tensor, nn
 from torch.optim import optimizer as torch_optimizer
 
 from advbg import Schedule
 from advbg.integrations.timm import AdversarialBackgroundTask
+from advbg.tasks.segmentation import Segmentation
 from tests.integrations.timm_runs import PHASES, SCHEDULE, a_model, a_task, an_optimizer, same, some_images, train
 from tests.models import a_batch, tiny_classifier
+from tests.plugins import plugged
 
 
 def test_it_returns_the_loss_and_the_output_as_timm_expects() -> None:
@@ -143,6 +146,33 @@ def test_masks_of_the_data_are_taken_instead_of_learned_ones() -> None:
     assert torch.equal(shown[0], images)
     assert torch.equal(shown[1][foreground], images[foreground])
     assert (shown[1] != images)[~foreground].float().mean() > 0.9
+
+
+def test_the_criterion_sees_targets_that_change_with_the_background() -> None:
+    labels = torch.ones(4, 16, 16, dtype=torch.int64)
+    labels[:, 4:12, 4:12] = 2
+    seen: list[Tensor] = []
+
+    def criterion(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen.append(targets)
+        return nn.functional.cross_entropy(outputs, targets)
+
+    plugin = Segmentation("street", background=(0, 1))
+    with plugged(plugin):
+        task = AdversarialBackgroundTask(
+            nn.Conv2d(3, 3, 1),
+            criterion,
+            verbose=False,
+            task="street",
+            schedule=Schedule(0, 0),
+            clean_share=0.0,
+            halo=0.0,
+        )
+        optimizer = create_optimizer_v2(task.trainable_module, opt="sgd", lr=0.1)
+        task(torch.rand(4, 3, 16, 16), labels)["loss"].backward()
+        optimizer.step()
+    assert (seen[0][labels == 2] == 2).all()
+    assert (seen[0][labels == 1] == 0).all()
 
 
 def test_soft_targets_of_mixup_pass_through() -> None:

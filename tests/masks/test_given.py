@@ -56,6 +56,11 @@ def test_a_given_mask_becomes_float_with_a_channel() -> None:
         torch.testing.assert_close(checked.flatten(), mask.flatten().float())
 
 
+def test_a_mask_on_another_device_is_named() -> None:
+    with pytest.raises(ValueError, match="`mask` lies on meta, but `images` on cpu"):
+        check_mask(torch.zeros(2, 4, 5, dtype=torch.bool, device="meta"), torch.rand(2, 3, 4, 5))
+
+
 def test_a_mask_that_was_resized_may_leave_the_unit_interval_by_rounding_alone() -> None:
     block = torch.zeros(1, 300, 300)
     block[:, 60:240, 60:240] = 1

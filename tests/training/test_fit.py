@@ -8,7 +8,7 @@ import torch
 from timm import create_model
 
 from advbg import AdversarialBackground, PaperObjective
-from advbg.benchmark.training_state import DamagedStateError
+from advbg.files import DamagedStateError
 from advbg.training.fit import fit, steps_per_epoch
 from advbg.training.settings import TRAINING_METHODS, FitSettings
 from tests.training.made_up import some_data

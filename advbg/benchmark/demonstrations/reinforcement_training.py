@@ -15,8 +15,7 @@ from advbg.benchmark.demonstrations.ppo import Agent, collect, minibatches, upda
 from advbg.benchmark.demonstrations.protocol import METHODS
 from advbg.benchmark.demonstrations.reinforcement_recipe import Recipe
 from advbg.benchmark.training import Progress
-from advbg.benchmark.training_state import DamagedStateError
-from advbg.files import save_state
+from advbg.files import DamagedStateError, save_state
 from advbg.schedule import Schedule
 from advbg.wrapper import AdversarialBackground
 
