@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from advbg.backgrounds import TrainableSource, check_range, is_ours, sample_backgrounds
 from advbg.batch_norm import keep_held
 from advbg.clutter import show_other_objects
-from advbg.companions_state import extra_state, optimizers_of, take_extra_state
-from advbg.compositing import CompositeParameters, composite_with, cut_out, draw_parameters
-from advbg.distributed import learn_alike, rank
+from advbg.companions_state import extra_state, follow_parameters, take_extra_state
+from advbg.compositing import CompositeParameters, check_parameters, composite_with, cut_out, draw_parameters
+from advbg.distributed import rank, synchronize
 from advbg.first_batch import check_first_batch
 from advbg.full_precision import around_the_model, in_full_precision
 from advbg.masks import binarize, check_mask, is_learned
@@ -20,10 +20,9 @@ from advbg.masks.learning import check_learned, learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduced_size
 from advbg.max_step import reverse_gradient
 from advbg.observation import Observation
-from advbg.optimization import begin_batch, descend, evaluating, forget, keeping_dtype, make_optimizer, place
+from advbg.optimization import begin_batch, descend, evaluating, keeping_dtype, make_optimizer, place, reset_state
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace, check_batch
-from advbg.random_streams import resume_stream
 from advbg.schedule import Phase
 from advbg.task_hooks import change_targets, find_foreground
 
@@ -108,9 +107,7 @@ class Companions(nn.Module):
         targets = self.given.get("targets") if targets is None else targets
         params = self.given.get("params") if params is None else params
         if params is not None:
-            if not isinstance(params, CompositeParameters):
-                raise TypeError(f"`params` (a {type(params).__name__}) must be from `generate_parameters`")
-            params.check(images)
+            check_parameters(params, images)
         self.targets = targets
         found = find_foreground(self.options.task, images, targets)
         mask = found if mask is None else check_mask(mask, images)
@@ -123,15 +120,7 @@ class Companions(nn.Module):
         if params is None:
             begin_batch(model, self.source)
             if self.phase == "mask" and torch.is_grad_enabled():
-                self.learning = True
-                try:
-                    objective, task = self.options.mask_objective, self.options.task
-                    self.mask_loss = learn_masks(
-                        self.mask_generator, objective, model, call, images, targets, self.pixel_space, task
-                    )
-                finally:
-                    self.learning = False
-                self.observation.report("mask_loss", self.mask_loss)
+                self._learn_masks(model, call, images, targets)
             if self.phase != "adversarial":
                 return images
             mask = self._learned_mask(images) if mask is None else mask
@@ -144,6 +133,15 @@ class Companions(nn.Module):
         if model.training:
             self.observation.see_composites(self, images, foreground, params.backgrounds, composites)
         return composites
+
+    def _learn_masks(self, model: nn.Module, call: Callable[[Tensor], Any], images: Tensor, targets: Any) -> None:
+        generator, objective, task = self.mask_generator, self.options.mask_objective, self.options.task
+        self.learning = True
+        try:
+            self.mask_loss = learn_masks(generator, objective, model, call, images, targets, self.pixel_space, task)
+        finally:
+            self.learning = False
+        self.observation.report("mask_loss", self.mask_loss)
 
     @in_full_precision
     def draw(self, images: Tensor, mask: Tensor | None = None) -> CompositeParameters:
@@ -207,12 +205,12 @@ class Companions(nn.Module):
         phase = self.phase
         if self.image_shape is not None:
             if phase == "mask":
-                learn_alike(self.mask_generator, self.mask_optimizer)
+                synchronize(self.mask_generator, self.mask_optimizer)
                 descend(self.mask_optimizer)
             elif phase == "adversarial":
                 descend(self.background_optimizer)
                 if isinstance(self.source, TrainableSource):
-                    forget(self.background_optimizer, self.source.advance(self.generator))
+                    reset_state(self.background_optimizer, self.source.advance(self.generator))
         self.step_count += 1
         self.observation.see_step(self, phase)
 
@@ -292,10 +290,7 @@ class Companions(nn.Module):
         moves, self.device = device != self.device and self.image_shape is not None, device
         super()._apply(keeping_dtype(fn), recurse)
         if moves:
-            state, self.generator = self.generator.get_state(), torch.Generator(device)
-            resume_stream(self.generator, state, rank())
-            for optimizer in filter(None, optimizers_of(self)):
-                optimizer.load_state_dict(optimizer.state_dict())  # which takes it to where its parameters are
+            follow_parameters(self)
         return self
 
     def __getstate__(self) -> dict[str, Any]:

@@ -44,6 +44,14 @@ def take_extra_state(companions: "Companions", state: Mapping[str, Any]) -> None
             optimizer.load_state_dict(saved)
 
 
+def follow_parameters(companions: "Companions") -> None:
+    """Take the random stream and the optimisers to the device to which the companions have been moved."""
+    state, companions.generator = companions.generator.get_state(), torch.Generator(companions.device)
+    resume_stream(companions.generator, state, rank())
+    for optimizer in filter(None, optimizers_of(companions)):
+        optimizer.load_state_dict(optimizer.state_dict())  # which takes it to where its parameters are
+
+
 def optimizers_of(companions: "Companions") -> tuple[torch.optim.Optimizer | None, torch.optim.Optimizer | None]:
     """Of the masks and of the backgrounds, where these learn."""
     return companions.mask_optimizer, companions.background_optimizer

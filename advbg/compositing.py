@@ -49,24 +49,29 @@ class CompositeParameters:
         draws = {field.name: getattr(self, field.name) for field in fields(self)}
         return CompositeParameters(**{name: draw[indices] for name, draw in draws.items() if draw is not None})
 
-    def check(self, images: Tensor) -> None:
-        """Check that these draws are of a batch like this one.
-
-        Args:
-            images: the model's input.
-
-        Raises:
-            ValueError: where they were drawn for other numbers of images, channels or pixels.
-        """
-        if self.backgrounds.shape != images.shape:
-            raise ValueError(
-                f"`params` were drawn for images of shape {tuple(self.backgrounds.shape)}, but `images` have shape "
-                f"{tuple(images.shape)}: replay draws on their own batch; of some of its images, `params[indices]`"
-            )
-
     def detach(self) -> "CompositeParameters":
         """The same draws, cut from the graph that made the backgrounds."""
         return replace(self, backgrounds=self.backgrounds.detach())
+
+
+def check_parameters(params: object, images: Tensor) -> None:
+    """Check that draws to replay are of a batch like this one.
+
+    Args:
+        params: should be `CompositeParameters`.
+        images: the model's input.
+
+    Raises:
+        TypeError: where `params` are something else.
+        ValueError: where they were drawn for other numbers of images, channels or pixels.
+    """
+    if not isinstance(params, CompositeParameters):
+        raise TypeError(f"`params` (a {type(params).__name__}) must be from `generate_parameters`")
+    if params.backgrounds.shape != images.shape:
+        raise ValueError(
+            f"`params` were drawn for images of shape {tuple(params.backgrounds.shape)}, but `images` have shape "
+            f"{tuple(images.shape)}: replay draws on their own batch; of some of its images, `params[indices]`"
+        )
 
 
 def draw_parameters(

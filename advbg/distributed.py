@@ -12,7 +12,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def learn_alike(part: object, optimizer: torch.optim.Optimizer | None) -> None:
+def synchronize(part: object, optimizer: torch.optim.Optimizer | None) -> None:
     """Make a step of `optimizer` the same on all processes: their mean gradient, from the same weights.
 
     All processes must call it in the same step. A parameter without a gradient counts as one of zeros.
@@ -39,7 +39,7 @@ def learn_alike(part: object, optimizer: torch.optim.Optimizer | None) -> None:
             parameter.grad = gradient.copy_(mean.view(gradient.shape))
 
 
-def draw_apart(generator: torch.Generator, saved_rank: int) -> None:
+def reseed_for_rank(generator: torch.Generator, saved_rank: int) -> None:
     """Give a process that has loaded another one's random state a stream of its own.
 
     Where each process loads the state that it saved, nothing changes. Where one process's state is loaded by several,

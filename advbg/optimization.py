@@ -89,7 +89,7 @@ def descend(optimizer: torch.optim.Optimizer | None) -> None:
     optimizer.zero_grad()
 
 
-def forget(optimizer: torch.optim.Optimizer | None, parameters: Iterable[nn.Parameter]) -> None:
+def reset_state(optimizer: torch.optim.Optimizer | None, parameters: Iterable[nn.Parameter]) -> None:
     """Drop what an optimiser remembers of parameters that were drawn anew."""
     if optimizer is not None:
         for parameter in parameters:

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from advbg.distributed import draw_apart
+from advbg.distributed import reseed_for_rank
 
 
 def resume_stream(generator: torch.Generator, state: Tensor, saved_rank: int) -> None:
@@ -23,4 +23,4 @@ def resume_stream(generator: torch.Generator, state: Tensor, saved_rank: int) ->
     else:
         digest = hashlib.sha256(state.numpy().tobytes()).digest()
         generator.manual_seed(int.from_bytes(digest[:7], "big"))
-    draw_apart(generator, saved_rank)
+    reseed_for_rank(generator, saved_rank)

@@ -60,7 +60,7 @@ class BackgroundGenerator(nn.Module):
         self.head = nn.Conv2d(_HIDDEN_CHANNELS, channels, 1)
 
     @torch.no_grad()
-    def be_born(self, generator: torch.Generator) -> None:
+    def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw all weights anew."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -139,7 +139,7 @@ class GeneratorPopulation(TrainableSource):
         self.climb_every, self.learning_rate = climb_every, learning_rate
         self.members = nn.ModuleList(BackgroundGenerator(channels, *kind) for kind in species)
         for index, member in enumerate(self.members):
-            member.be_born(generator)  # pyright: ignore[reportCallIssue]
+            member.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
             member.requires_grad_(self._climbs(index))
         self.age = 0
 
@@ -195,9 +195,9 @@ class GeneratorPopulation(TrainableSource):
         born = []
         for index, member in enumerate(self.members):
             if not self._climbs(index):
-                member.be_born(generator)  # pyright: ignore[reportCallIssue]
+                member.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
             elif (self.age + index * self.lifetime // len(self.members)) % self.lifetime == 0:
-                member.be_born(generator)  # pyright: ignore[reportCallIssue]
+                member.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
                 born.extend(member.parameters())
         return born
 

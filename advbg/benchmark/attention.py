@@ -10,7 +10,7 @@ from torchvision.ops import roi_align
 from advbg.benchmark.classifier import PaperClassifier
 
 # A heat map's values from this share of its range on are attended to (paper, section IV).
-THRESHOLD = 0.7
+_THRESHOLD = 0.7
 _LOCAL_FILTERS = (128, 256, 512)
 # Labels neighbours within an image, diagonals included, and never across images.
 _NEIGHBOURS = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
@@ -84,23 +84,21 @@ def make_fusion(features: int, classes: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(_LOCAL_FILTERS[-1] + features, 2048), nn.Linear(2048, 256), nn.Linear(256, classes))
 
 
-def attended_boxes(
-    features: Float[Tensor, "batch channel rows columns"], threshold: float = THRESHOLD
-) -> Float[Tensor, "batch 4"]:
+def attended_boxes(features: Float[Tensor, "batch channel rows columns"]) -> Float[Tensor, "batch 4"]:
     """Where a network looks: the bounding box of the largest connected part of each heat map.
 
-    The heat map is the maximum of |activation| over the channels, scaled to [0, 1] in each image.
+    The heat map is the maximum of |activation| over the channels, scaled to [0, 1] in each image; what is above the
+    threshold counts.
 
     Args:
         features: activations of the last pooling layer.
-        threshold: the part of a heat map that counts, in [0, 1].
 
     Returns:
         left, top, right and bottom as shares of the image in [0, 1]; all of it where a heat map is flat.
     """
     heat = features.float().abs().amax(dim=1)
     low, high = heat.amin(dim=(1, 2), keepdim=True), heat.amax(dim=(1, 2), keepdim=True)
-    hot = (heat - low) / (high - low).clamp(min=torch.finfo(heat.dtype).tiny) >= threshold
+    hot = (heat - low) / (high - low).clamp(min=torch.finfo(heat.dtype).tiny) >= _THRESHOLD
     hot |= high == low
     labels = np.empty(hot.shape, dtype=np.int32)
     ndimage.label(hot.cpu().numpy(), structure=_NEIGHBOURS, output=labels)

@@ -48,7 +48,7 @@ class MostHarmfulBirths(GeneratorPopulation):
     def _choose(self, member: nn.Module, generator: torch.Generator) -> None:
         candidates = []
         for _ in range(_BIRTHS):
-            member.be_born(generator)  # pyright: ignore[reportCallIssue]
+            member.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
             weights = {name: value.clone() for name, value in member.state_dict().items()}
             candidates.append((self.harm(member(_SHOWN, *self.shape[1:], generator)).item(), weights))
         member.load_state_dict(max(candidates, key=lambda candidate: candidate[0])[1])
@@ -74,7 +74,7 @@ class LatentAscent(TrainableSource):
             for member, share in zip(self.members, shares, strict=True)
         )
         self.age = 0
-        self._be_born(generator)
+        self._reset_parameters(generator)
 
     def sample(
         self, count: int, shape: Shape, generator: torch.Generator
@@ -91,13 +91,13 @@ class LatentAscent(TrainableSource):
         self.age += 1
         if self.age % _LATENT_LIFETIME:
             return ()
-        self._be_born(generator)
+        self._reset_parameters(generator)
         return self.parameters()
 
     @torch.no_grad()
-    def _be_born(self, generator: torch.Generator) -> None:
+    def _reset_parameters(self, generator: torch.Generator) -> None:
         for member, noise in zip(self.members, self.noise, strict=True):
-            member.be_born(generator)  # pyright: ignore[reportCallIssue]
+            member.reset_parameters(generator)  # pyright: ignore[reportCallIssue]
             noise.normal_(generator=generator)
 
 

@@ -101,7 +101,7 @@ def test_members_that_do_not_climb_are_drawn_anew_in_every_step() -> None:
 @pytest.mark.parametrize("straight", [False, True])
 def test_only_straight_generators_vary_along_one_direction(straight: bool) -> None:
     generator = BackgroundGenerator(1, 3, 1, straight=straight)
-    generator.be_born(_seeded())
+    generator.reset_parameters(_seeded())
     images = generator(64, 32, 32, _seeded()).detach().double()
     down, right = images.diff(dim=2)[..., :-1].flatten(1), images.diff(dim=3)[..., :-1, :].flatten(1)
     mixed = (down * right).sum(dim=1)
@@ -141,7 +141,7 @@ def test_a_member_that_dies_takes_its_optimiser_state_along() -> None:
 
 def test_no_weights_can_turn_a_generator_flat_for_good() -> None:
     generator = BackgroundGenerator(1, 1, 1)
-    generator.be_born(_seeded())
+    generator.reset_parameters(_seeded())
     for parameter in generator.head.parameters():
         parameter.data.mul_(0.01)
     spread = generator(64, 16, 16, _seeded()).std(dim=(1, 2, 3))
