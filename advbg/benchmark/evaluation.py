@@ -8,9 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from advbg.backgrounds.patterns import random
+from advbg.backgrounds.patterns import PATTERNS, random
 from advbg.backgrounds.photographs import list_images, read_image
-from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS, dilated_silhouettes, replace_background
+from advbg.benchmark.paper_backgrounds import dilated_silhouettes, replace_background
 
 # Larger batches leave the caches of a CPU.
 _BATCH_SIZE = 100
@@ -66,7 +66,7 @@ def accuracy_before_paper_backgrounds(
     """
     silhouettes = dilated_silhouettes(images)
     columns = {"original": accuracy(model, images, targets)}
-    for name, draw in PAPER_BACKGROUNDS.items():
+    for name, draw in PATTERNS.items():
         columns[name] = accuracy(model, replace_background(images, silhouettes, draw(images.shape[-1])), targets)
     return columns
 

@@ -1,4 +1,4 @@
-"""The six test backgrounds of the paper (section IV-A), and how they are put behind objects."""
+"""How other backgrounds are put behind objects, as in the paper (section IV-A)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,8 @@ from jaxtyping import Bool, Float
 from skimage.morphology import disk
 from torch import Tensor
 
-from advbg.backgrounds.patterns import PATTERNS
-
 # Images dilated at a time, to keep memory small.
 _CHUNK = 1000
-
-# In the order of the paper's tables.
-PAPER_BACKGROUNDS = PATTERNS
 
 
 def dilated_silhouettes(

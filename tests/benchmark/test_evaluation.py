@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
+from advbg.backgrounds.patterns import PATTERNS
 from advbg.benchmark import evaluation
 from advbg.benchmark.checkpoints import load_classifier, save_classifier
 from advbg.benchmark.classifier import PaperClassifier
 from advbg.benchmark.evaluation import accuracy, accuracy_before_paper_backgrounds, accuracy_before_photographs
-from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS
 
 _DESCRIPTION = {"image_size": 32, "channels": 1, "classes": 10}
 
@@ -163,7 +163,7 @@ def test_a_model_that_fails_is_left_in_training_mode() -> None:
 
 def test_every_paper_background_is_the_one_of_its_column() -> None:
     columns = accuracy_before_paper_backgrounds(_Corner(), _object_in_the_middle(), torch.ones(2).long())
-    corners = {name: draw(32)[0, 0].item() for name, draw in PAPER_BACKGROUNDS.items()}
+    corners = {name: draw(32)[0, 0].item() for name, draw in PATTERNS.items()}
     assert columns == {"original": 0.0, **{name: 100 * corner for name, corner in corners.items()}}
 
 

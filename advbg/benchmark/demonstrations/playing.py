@@ -8,10 +8,10 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from jaxtyping import Float
 from torch import Tensor
 
+from advbg.backgrounds.patterns import PATTERNS
 from advbg.benchmark.demonstrations.catch import SIZE, STAY, Catch
 from advbg.benchmark.demonstrations.ppo import Agent, as_images
 from advbg.benchmark.held_out import make_held_out
-from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS
 
 
 def make_environments(count: int, balls: int, scene: np.ndarray | None = None) -> SyncVectorEnv:
@@ -25,7 +25,7 @@ def changed_scenes() -> dict[str, np.ndarray]:
     Returns:
         Grey values in [0, 1] of shape (32, 32).
     """
-    scenes = {name: draw(SIZE) for name, draw in PAPER_BACKGROUNDS.items()}
+    scenes = {name: draw(SIZE) for name, draw in PATTERNS.items()}
     # Other games at half their size are among the held-out scenes.
     pixels, _ = make_environments(40, 1).reset(seed=0)
     scenes |= make_held_out(as_images(pixels)).report

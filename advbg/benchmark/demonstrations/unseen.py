@@ -3,9 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from advbg.backgrounds.patterns import PATTERNS
 from advbg.benchmark.datasets import ImageDataset
 from advbg.benchmark.held_out import OBJECTS, make_held_out
-from advbg.benchmark.paper_backgrounds import PAPER_BACKGROUNDS
 
 
 def unseen_backgrounds(dataset: ImageDataset) -> dict[str, Float[Tensor, "height width"]]:
@@ -15,5 +15,5 @@ def unseen_backgrounds(dataset: ImageDataset) -> dict[str, Float[Tensor, "height
         dataset: whose training images are pasted around in some of them.
     """
     size = dataset.test_images.shape[-1]
-    paper = {name: draw(size) for name, draw in PAPER_BACKGROUNDS.items()}
+    paper = {name: draw(size) for name, draw in PATTERNS.items()}
     return paper | make_held_out(dataset.train_images[:OBJECTS]).report
