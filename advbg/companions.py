@@ -13,7 +13,7 @@ from advbg.clutter import show_other_objects
 from advbg.companions_state import extra_state, follow_parameters, take_extra_state
 from advbg.compositing import CompositeParameters, check_parameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import rank, synchronize
-from advbg.first_batch import check_first_batch
+from advbg.first_batch import check_masks, check_training_batch
 from advbg.full_precision import around_the_model, in_full_precision
 from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import check_learned, learn_masks, make_masks
@@ -40,12 +40,13 @@ class Companions(nn.Module):
     Attributes:
         step_count: steps of the model's optimiser so far.
         batches: that the model has been trained with through these companions.
-        masks_given: whether masks came with the images, so that none have to be learned.
+        masks_given: whether a mask came with the first batch, so that none have to be learned.
         image_shape: channels, height and width of the first batch, or None before it.
         attached: whether an optimiser steps the companions.
         attachment: the `Attachment` by which it does, or None.
         given: what `Attachment.given` says about the next images.
         source_checked: whether what the source makes is known to be pixels.
+        masks_checked: whether the masks that were learned have been looked at.
         learning: whether the model is being called for the mask generator's sake, not by the user.
         mask_loss: of the last batch of the mask phase, or None before it.
         targets: of the last batch, changed where its backgrounds were; None where it came without.
@@ -56,7 +57,7 @@ class Companions(nn.Module):
         super().__init__()
         self.pixel_space, self.options, self.device = pixel_space, options, device
         self.step_count = self.batches = 0
-        self.masks_given = self.attached = self.learning = self.source_checked = False
+        self.masks_given = self.attached = self.learning = self.source_checked = self.masks_checked = False
         self.attachment: Any | None = None
         self.given: dict[str, Any] = {}
         self.mask_loss: Float[Tensor, ""] | None = None
@@ -112,9 +113,7 @@ class Companions(nn.Module):
         found = find_foreground(self.options.task, images, targets)
         mask = found if mask is None else check_mask(mask, images)
         if model.training:
-            self.masks_given |= mask is not None
-            if not self.batches:  # whatever was drawn or evaluated before
-                check_first_batch(self, images, mask, targets)
+            check_training_batch(self, images, mask, targets)
             self.batches += torch.is_grad_enabled()
             self.observation.see_phase(self)
         if params is None:
@@ -210,7 +209,7 @@ class Companions(nn.Module):
             elif phase == "adversarial":
                 descend(self.background_optimizer)
                 if isinstance(self.source, TrainableSource):
-                    reset_state(self.background_optimizer, self.source.advance(self.generator))
+                    reset_state(self.background_optimizer, self.source.advance(self.generator) or ())
         self.step_count += 1
         self.observation.see_step(self, phase)
 
@@ -251,7 +250,9 @@ class Companions(nn.Module):
     def _learned_mask(self, images: Tensor) -> Tensor:
         """The binarised mask of a mask generator that has learned, at its own resolution."""
         check_learned(self.options.mask_generator, self.mask_optimizer)
-        return self.binarize(self.soft_mask(images))
+        soft = self.soft_mask(images)
+        check_masks(self, soft)
+        return self.binarize(soft)
 
     def _largest_halo(self, images: Tensor) -> int:
         return round(min(reduced_size(images)) * self.options.halo)

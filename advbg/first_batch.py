@@ -1,10 +1,12 @@
-"""What can be said with the first batch of a training, and would else be found out late or never."""
+"""What can be said with the first batch of a training or a phase, and would else be found out late or never."""
 
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from jaxtyping import Float
 from torch import Tensor
 
+from advbg.appearance import has_foreground
 from advbg.masks import MASK_GENERATOR_NAMES
 from advbg.masks.learning import check_learned
 from advbg.pixel_space import outside_unit_interval
@@ -14,8 +16,11 @@ if TYPE_CHECKING:
     from advbg.companions import Companions
 
 
-def check_first_batch(companions: "Companions", images: Tensor, mask: Tensor | None, targets: Any | None) -> None:
-    """Check that there are masks or will be, and warn where a task lacks its targets.
+def check_training_batch(companions: "Companions", images: Tensor, mask: Tensor | None, targets: Any | None) -> None:
+    """Check that there are masks or will be.
+
+    The first batch, whatever was drawn or evaluated before, decides whether masks are given; where a task lacks its
+    targets, there is a warning of it.
 
     Args:
         companions: built for the images.
@@ -28,18 +33,50 @@ def check_first_batch(companions: "Companions", images: Tensor, mask: Tensor | N
             none.
     """
     options = companions.options
+    if companions.batches:
+        if mask is None and companions.masks_given:
+            check_learned(options.mask_generator, companions.mask_optimizer)
+        return
+    companions.masks_given |= mask is not None
     if mask is None and not options.schedule.mask:
         check_learned(options.mask_generator, companions.mask_optimizer)
-    own = mask is None and options.mask_generator not in MASK_GENERATOR_NAMES
-    if own and (outside := outside_unit_interval(companions.soft_mask(images[:1]))):
-        low, high = outside
-        raise ValueError(
-            f"the mask generator {type(companions.mask_generator).__name__} made values over [{low:.3g}, "
-            f"{high:.3g}], expected masks in [0, 1]: end it in a sigmoid"
-        )
+    if mask is None and options.mask_generator not in MASK_GENERATOR_NAMES:
+        _check_own_masks(companions, companions.soft_mask(images[:1]))
     if targets is None and changes_targets(options.task):
         warnings.warn(
             f"`task` (={options.task!r}) changes targets with the background, but the first batch came without "
             "`targets=`: they stay as they are, and do not say where objects are",
             stacklevel=2,
+        )
+
+
+def check_masks(companions: "Companions", soft: Float[Tensor, "batch 1 rows columns"]) -> None:
+    """Look at the first masks that are composited with, and warn where none shows an object.
+
+    Args:
+        companions: in the adversarial phase.
+        soft: from their mask generator.
+
+    Raises:
+        ValueError: where a mask generator of one's own has learned to leave [0, 1].
+    """
+    if companions.masks_checked:
+        return
+    companions.masks_checked = True
+    if companions.options.mask_generator not in MASK_GENERATOR_NAMES:
+        _check_own_masks(companions, soft)
+    if not has_foreground(companions.binarize(soft)).any():
+        warnings.warn(
+            f"the masks of all {len(soft)} images are empty, so these keep their own backgrounds: look at "
+            "`advbg.preview`, and learn masks in more steps, or pass `mask=`",
+            stacklevel=2,
+        )
+
+
+def _check_own_masks(companions: "Companions", soft: Tensor) -> None:
+    if outside := outside_unit_interval(soft):
+        low, high = outside
+        raise ValueError(
+            f"the mask generator {type(companions.mask_generator).__name__} made values over [{low:.3g}, "
+            f"{high:.3g}], expected masks in [0, 1]: end it in a sigmoid"
         )

@@ -160,7 +160,8 @@ class AdversarialBackground(nn.Module):
             images: float tensor of shape (batch, channel, height, width), normalised as the model expects.
             *args: passed on to the model.
             mask: the foreground where it is known: bool, or float in [0, 1], of shape (batch, height, width) or
-                (batch, 1, height, width). Given masks make the mask phase superfluous, so it is skipped.
+                (batch, 1, height, width). Where the first batch of a training has one, there is no mask
+                phase, and every batch needs one.
             targets: for tasks whose targets show the foreground, for `wrapper.targets`, and for mask objectives that
                 compare with the truth, which the default does not.
             params: draws of `generate_parameters` to replay, in training and in evaluation.

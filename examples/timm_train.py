@@ -30,7 +30,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 
-from advbg.integrations.arguments import add_advbg_arguments, advbg_options
+from advbg.integrations.arguments import add_advbg_arguments, advbg_options, wants_advbg
 from advbg.integrations.timm import AdversarialBackgroundTask
 
 Autocast = Callable[[], AbstractContextManager]
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     updates_per_epoch = -(-len(loader_train) // args.grad_accum_steps)
 
     criterion = nn.CrossEntropyLoss()
-    if args.advbg:
+    if wants_advbg(args):
         options = advbg_options(args, data_config, epochs=args.epochs, updates_per_epoch=updates_per_epoch)
         task = AdversarialBackgroundTask(model, criterion, device=device, **options)
     else:

@@ -136,5 +136,5 @@ def test_what_was_drawn_before_the_first_batch_spares_it_no_check() -> None:
     wrapper.attach(optimizer)
     images, _ = a_batch()
     wrapper.generate_parameters(images)
-    with pytest.raises(ValueError, match="has learned nothing: pass `mask=` with every batch, or a `schedule`"):
+    with pytest.raises(ValueError, match="has learned nothing: pass `mask=` with every batch, or with none"):
         wrapper(images)

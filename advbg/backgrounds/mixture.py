@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import SupportsFloat
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.backgrounds.protocol import BackgroundSource, TrainableSource
+from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, check_range, sample_backgrounds
 from advbg.random_numbers import draw_number
 
 
@@ -34,6 +34,8 @@ class Mixture(TrainableSource):
             raise ValueError(f"`weights` (={tuple(weights)}) must be one for each of the {len(sources)} sources")
         self.sources = list(sources)
         self.shares = tuple(weight / sum(weights) for weight in weights)
+        own = [place for place, source in enumerate(sources) if not type(source).__module__.startswith("advbg.")]
+        self._unchecked = set(own)
         self.trained = nn.ModuleList(source for source in sources if isinstance(source, nn.Module))
 
     def sample(
@@ -45,11 +47,20 @@ class Mixture(TrainableSource):
         ends = [math.floor(count * share + offset) for share in accumulate(self.shares)]
         ends[-1] = count  # whatever rounding made of the sum of the shares
         made = [
-            source.sample(end - start, shape, generator)
-            for source, start, end in zip(self.sources, [0, *ends[:-1]], ends, strict=True)
+            self._sample_from(place, end - start, shape, generator)
+            for place, (start, end) in enumerate(pairwise([0, *ends]))
             if end > start
         ]
         return torch.cat(made)[torch.randperm(count, generator=generator, device=generator.device)]
+
+    def _sample_from(self, place: int, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+        source = self.sources[place]
+        backgrounds = sample_backgrounds(source, count, shape, generator)
+        # Whoever looks at the mixture's first batch may see none of a rare source.
+        if place in self._unchecked:
+            check_range(backgrounds, source)
+            self._unchecked.remove(place)
+        return backgrounds
 
     def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
         """Let every source grow older; what is born in any of them is born here."""
@@ -57,7 +68,7 @@ class Mixture(TrainableSource):
             parameter
             for source in self.trained
             if isinstance(source, TrainableSource)
-            for parameter in source.advance(generator)
+            for parameter in source.advance(generator) or ()
         ]
 
 

@@ -45,11 +45,14 @@ class PaperGenerator(TrainableSource):
     def sample(
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
-        """Make mosaics in [0, 1]; sizes that 4 · 2^i tiles do not fill exactly are cropped."""
+        """Make mosaics in [0, 1]; sizes that 4 · 2^i tiles do not fill exactly are cropped, larger ones enlarged."""
         _, height, width = shape
         latent = (count * _TILES**2, self.channels, _LATENT_SIDE, _LATENT_SIDE)
         features = torch.randn(latent, generator=generator, device=generator.device)
         features = F.leaky_relu(self.convolutions[0](features), 0.2)
         for convolution in self.convolutions[1:]:
             features = F.leaky_relu(convolution(F.interpolate(features, scale_factor=2)), 0.2)
-        return torch.sigmoid(join_tiles(self.head(features), _TILES))[..., :height, :width]
+        mosaics = torch.sigmoid(join_tiles(self.head(features), _TILES))
+        if max(height, width) > mosaics.shape[-1]:
+            mosaics = F.interpolate(mosaics, 2 * [max(height, width)], mode="bilinear").clamp(0, 1)
+        return mosaics[..., :height, :width]

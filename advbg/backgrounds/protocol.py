@@ -102,13 +102,13 @@ class TrainableSource(nn.Module):
         """Make backgrounds, as `BackgroundSource.sample` does, with a graph back to the parameters."""
         raise NotImplementedError(f"{type(self).__name__} must define `sample`")
 
-    def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
+    def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter] | None:
         """Grow older by one optimiser step of the adversarial phase.
 
         Args:
             generator: where all randomness comes from.
 
         Returns:
-            The parameters that were born anew, whose optimiser state is forgotten.
+            The parameters that were drawn anew, whose optimiser state is forgotten; None for none.
         """
         return ()

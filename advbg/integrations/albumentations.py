@@ -14,6 +14,7 @@ from advbg.integrations.replacement import (
     as_foreground,
     as_source,
     check_pixels,
+    check_probability,
     draw_backgrounds,
     replace_background,
 )
@@ -44,8 +45,7 @@ class ReplaceBackground(ImageOnlyTransform):
     """
 
     def __init__(self, background: Background | list[Any] = "random", p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` (={p!r}) must be a probability in [0, 1]")
+        check_probability(p)
         super().__init__(p=p)
         self.background = _as_picture(background) if isinstance(background, list) else background
         self.source = as_source(self.background)

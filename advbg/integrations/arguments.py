@@ -1,6 +1,7 @@
 """Command line flags for training scripts, as a group of an `argparse` parser."""
 
 import argparse
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -106,6 +107,27 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the backgrounds' own random stream (default: %(default)s)",
     )
+
+
+def wants_advbg(args: argparse.Namespace) -> bool:
+    """Say whether a script shall train against backgrounds.
+
+    Args:
+        args: from a parser with `add_advbg_arguments`.
+
+    Returns:
+        `args.advbg`. Warns of flags that say how to, where that one is missing.
+    """
+    parser = argparse.ArgumentParser()
+    add_advbg_arguments(parser)
+    chosen = [
+        f"--{name.replace('_', '-')}"
+        for name, default in vars(parser.parse_args([])).items()
+        if getattr(args, name) != default
+    ]
+    if chosen and not args.advbg:
+        warnings.warn(f"{', '.join(chosen)} without `--advbg`: the training is a plain one", stacklevel=2)
+    return args.advbg
 
 
 def advbg_options(

@@ -13,6 +13,7 @@ from advbg.integrations.replacement import (
     as_foreground,
     as_source,
     check_pixels,
+    check_probability,
     draw_backgrounds,
     replace_background,
 )
@@ -54,8 +55,7 @@ class ReplaceBackground(RandomTransplantation):
     def __init__(
         self, background: Background, *, p: float = 0.5, same_on_batch: bool = False, keepdim: bool = False
     ) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` (={p!r}) must be a probability in [0, 1]")
+        check_probability(p)
         super().__init__(p=p)
         self.same_on_batch, self.keepdim = same_on_batch, keepdim
         self.source = as_source(background)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -90,6 +91,16 @@ def as_foreground(
             )
         mask = labels > 0
     return check_mask(mask, images)
+
+
+def check_probability(p: float) -> None:
+    """Check the argument `p` of a transform.
+
+    Raises:
+        ValueError: where it is no number in [0, 1].
+    """
+    if not isinstance(p, SupportsFloat) or isinstance(p, str) or not 0 <= float(p) <= 1:
+        raise ValueError(f"`p` (={p!r}) must be a probability in [0, 1]")
 
 
 def check_pixels(images: Tensor) -> None:

@@ -13,6 +13,7 @@ from advbg.integrations.replacement import (
     as_foreground,
     as_source,
     check_pixels,
+    check_probability,
     draw_backgrounds,
     replace_background,
 )
@@ -45,8 +46,7 @@ class ReplaceBackground(v2.Transform):
     _transformed_types = (tv_tensors.Image, tv_tensors.Mask)
 
     def __init__(self, background: Background, p: float = 0.5) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"`p` (={p!r}) must be a probability in [0, 1]")
+        check_probability(p)
         super().__init__()
         self.background, self.p = background, p
         self.source = as_source(background)

@@ -26,8 +26,8 @@ def check_learned(mask_generator: str | Callable[[Tensor], Tensor], optimizer: t
     """
     if isinstance(mask_generator, str) and optimizer is not None and not optimizer.state:
         raise ValueError(
-            f"the mask generator {mask_generator!r} has learned nothing: pass `mask=` with every batch, or a "
-            "`schedule` with mask steps"
+            f"the mask generator {mask_generator!r} has learned nothing: pass `mask=` with every batch, or with none "
+            "(the first decides) and a `schedule` with mask steps"
         )
 
 
@@ -100,7 +100,8 @@ def learn_masks(
 
     Raises:
         TypeError: where the mask generator returns no tensor.
-        ValueError: where it returns no masks of these images, or the objective more than one number.
+        ValueError: where it returns no masks of these images, the objective more than one number, or the model passes
+            no gradient to its input.
     """
     parameters = trainable_parameters(mask_generator)
     images, device = images.detach(), images.device.type
@@ -109,7 +110,11 @@ def learn_masks(
     autocast = torch.is_autocast_enabled(device) and task == "classification"
     bfloat16 = autocast and torch.get_autocast_dtype(device) == torch.bfloat16
 
+    passed, reached = [], []
+
     def call_as_trained(inputs: Tensor) -> Any:
+        if inputs.requires_grad:
+            passed.append(inputs.register_hook(lambda _: reached.append(True)))
         # The cache of older releases of torch hands weights that were cast under `no_grad` to the user's own call.
         with torch.autocast(device, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
             outputs = call(inputs)
@@ -128,6 +133,11 @@ def learn_masks(
                     "expected one number for the batch"
                 )
             gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    if passed and not reached:
+        raise ValueError(
+            f"masks cannot be learned: {type(model).__name__} passes no gradient to its input, as under "
+            "`torch.no_grad()` or behind `detach()`: freeze layers by `requires_grad_(False)` instead, or pass `mask=`"
+        )
     accumulate(parameters, gradients)
     return loss.detach()
 

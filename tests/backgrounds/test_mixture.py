@@ -153,6 +153,52 @@ def test_a_weight_for_each_source_is_asked_for() -> None:
         Mixture([Flat(0.0)], [1, 2])
 
 
+def test_a_rare_source_of_ones_own_is_looked_at_when_it_is_drawn_from() -> None:
+    mixture, generator = Mixture([Flat(0.5), Flat(200.0)], [9, 1]), _seeded()
+
+    def draw(batches: int) -> None:
+        for _ in range(batches):
+            mixture.sample(1, (1, 2, 2), generator)
+
+    draw(1)
+    with pytest.raises(ValueError, match=r"Flat\.sample made backgrounds that range over \[200, 200\]"):
+        draw(500)
+
+
+def test_a_source_that_makes_other_shapes_is_named_within_a_mixture() -> None:
+    class Small:
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+            return torch.zeros(count, 1, 2, 2)
+
+    with pytest.raises(ValueError, match=r"Small\.sample made backgrounds of shape \(2, 1, 2, 2\), expected \(2, 3,"):
+        Mixture([Flat(0.5), Small()], [1, 1]).sample(4, (3, 8, 8), _seeded())
+
+
+def test_a_source_that_grows_older_may_say_nothing() -> None:
+    class Silent(TrainableSource):
+        def __init__(self) -> None:
+            super().__init__()
+            self.brightness, self.age = nn.Parameter(torch.tensor(0.5)), 0
+
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+            return self.brightness.expand(count, *shape)
+
+        def advance(self, generator: torch.Generator) -> None:
+            self.age += 1
+
+    for background in (Silent(), [(Silent(), 1), ("noise", 1)]):
+        wrapper = AdversarialBackground(
+            nn.Conv2d(1, 1, 1), background=background, schedule=Schedule(0, 0), mask_generator="nonzero"
+        )
+        optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+        wrapper.attach(optimizer)
+        images = torch.zeros(4, 1, 8, 8)
+        images[..., 2:6, 2:6] = 1
+        wrapper(images).sum().backward()
+        optimizer.step()
+    assert wrapper.companions.step_count == 1
+
+
 def test_mixtures_are_read_from_command_lines(tmp_path) -> None:
     from PIL import Image
 

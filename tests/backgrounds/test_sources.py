@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from advbg import BackgroundSource, TrainableSource
 from advbg.backgrounds import SOURCE_NAMES, Black, GeneratorPopulation, Noise, PaperGenerator, make_source
 from advbg.backgrounds.population import BackgroundGenerator, join_tiles
+from tests.models import a_batch, adversarial_wrapper
 
 
 def _seeded(seed: int = 0) -> torch.Generator:
@@ -178,13 +180,15 @@ def test_the_papers_generator_for_32_pixels_has_its_filters_and_rate() -> None:
     assert source.learning_rate == 1e-5
 
 
-def test_a_larger_image_than_the_papers_generator_was_made_for_is_refused() -> None:
-    from tests.models import a_batch, adversarial_wrapper
-
+def test_the_papers_generator_serves_images_of_other_sizes_than_it_was_made_for() -> None:
+    source = PaperGenerator(3, 32, 32, _seeded())
+    assert source.sample(2, (3, 20, 28), _seeded(1)).shape == (2, 3, 20, 28)
+    larger, plain = (source.sample(2, (3, *size), _seeded(1)) for size in ((64, 48), (32, 32)))
+    torch.testing.assert_close(larger, F.interpolate(plain, (64, 64), mode="bilinear")[..., :48])
     wrapper = adversarial_wrapper(background="paper")
-    wrapper.companions.build(a_batch()[0])
-    with pytest.raises(ValueError, match=r"PaperGenerator.sample made backgrounds of shape \(8, 3, 32, 32\)"):
-        wrapper.generate_parameters(a_batch(size=(64, 64))[0])
+    wrapper.companions.attached = True
+    wrapper(a_batch()[0])
+    wrapper(a_batch(size=(48, 48))[0])
 
 
 def test_a_source_of_ones_own_takes_part_in_the_max_step() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from advbg import AdversarialBackground, Photographs, Schedule
-from advbg.integrations.arguments import add_advbg_arguments, advbg_options
+from advbg.integrations.arguments import add_advbg_arguments, advbg_options, wants_advbg
 from advbg.options import Options
 from tests.models import tiny_classifier
 
@@ -52,6 +52,16 @@ def test_what_the_flags_say_reaches_the_wrapper() -> None:
     assert chosen.distractors == 1.5
     assert wrapper.companions.pixel_space.mean == _DATA_CONFIG["mean"]
     assert wrapper.companions.pixel_space.std == _DATA_CONFIG["std"]
+
+
+@pytest.mark.parametrize("flags", [[], ["--advbg"], ["--advbg", "--advbg-clutter", "0.5"]])
+def test_a_script_asks_whether_to_use_them(flags: list[str]) -> None:
+    assert wants_advbg(_parse(*flags)) == ("--advbg" in flags)
+
+
+def test_flags_that_say_how_but_not_that_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="--advbg-mask-epochs, --advbg-clutter without `--advbg`: the training is"):
+        assert not wants_advbg(_parse("--advbg-clutter", "0.5", "--advbg-mask-epochs", "1"))
 
 
 @given(classifier=st.integers(0, 99), mask=st.integers(1, 99), updates=st.integers(1, 50), in_epochs=st.booleans())
