@@ -59,6 +59,10 @@ def preview(
         # Spread over all of them, since a folder's files are in the order of its classes.
         chosen = torch.linspace(0, len(files) - 1, min(_SHOWN_IMAGES, len(files))).long().tolist()
         shown = [_read_whole(files[index], channels, height, width, fit) for index in chosen]
+        if restored.masks_given and restored.mask_optimizer is not None and not restored.mask_optimizer.state:
+            raise ValueError(
+                f"the training of {str(state_file)!r} was given its masks, so its companions have learned none to show"
+            )
         made = make_preview(restored, restored.pixel_space.from_pixels(torch.stack(shown)))
         composite_rows(made.images, made.masks, made.composites, output, binarized_masks=made.binarized)
     print(f"{output}: {len(shown)} of {len(files)} images, by {state_file}")
