@@ -1,6 +1,7 @@
 """No step waits for a GPU, which would idle while the next operations are launched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from advbg import AdversarialBackground, Schedule
+from advbg import AdversarialBackground, Phase, Schedule
 from advbg.backgrounds import mixture
 from advbg.random_numbers import draw_number
 from tests.models import a_batch, adversarial_wrapper, tiny_classifier
@@ -60,39 +61,45 @@ class _RaisesWhereAGpuWaits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def _steps(device: str, options: dict[str, Any], channels: int = 3) -> Callable[[int], None]:
+def _steps(device: str, options: dict[str, Any], channels: int = 3) -> Callable[[int], Phase]:
     model = tiny_classifier(channels)
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=1, mask=2), **options).to(device)
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=1e-2)
     wrapper.attach(optimizer)
     images, targets = (tensor.to(device) for tensor in a_batch(16, channels, size=(96, 96)))
 
-    def take(count: int) -> None:
+    def take(count: int) -> Phase:
         for _ in range(count):
             F.cross_entropy(wrapper(images), targets).backward()
             optimizer.step()
             optimizer.zero_grad()
-        assert wrapper.phase == ("mask" if count == 1 else "adversarial")
+        return wrapper.phase
 
     return take
 
 
+def _take_watched(take: Callable[[int], Phase], watched: Callable[[], AbstractContextManager[Any]]) -> None:
+    """The first batch is looked at, and so are the first masks that are composited with; nothing else is."""
+    assert take(1) == "mask"
+    with watched():
+        assert take(2) == "adversarial"
+    take(1)
+    with watched():
+        take(4)
+
+
 @_every_option
-def test_no_step_after_the_first_asks_for_a_value(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_step_after_the_first_and_the_first_before_backgrounds_asks_for_a_value(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     # On a GPU, this number follows from what lies on the host.
     monkeypatch.setattr(mixture, "draw_number", lambda _: 0.5)
     monkeypatch.setattr("advbg.clutter.draw_number", lambda _: 0.5)
-    take = _steps("cpu", options)
-    take(1)
-    with _RaisesWhereAGpuWaits():
-        take(7)
+    _take_watched(_steps("cpu", options), _RaisesWhereAGpuWaits)
 
 
 def test_no_step_before_grey_images_asks_for_a_value() -> None:
-    take = _steps("cpu", {}, channels=1)
-    take(1)
-    with _RaisesWhereAGpuWaits():
-        take(7)
+    _take_watched(_steps("cpu", {}, channels=1), _RaisesWhereAGpuWaits)
 
 
 def test_no_step_with_maps_of_labels_asks_for_a_value() -> None:
@@ -127,13 +134,15 @@ def test_the_check_finds_what_waits(wait: Callable[[torch.Tensor], Any]) -> None
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @_every_option
 def test_on_a_gpu_torch_sees_no_step_wait(options: dict[str, Any]) -> None:
-    take = _steps("cuda", options)
-    take(1)
-    try:
-        torch.cuda.set_sync_debug_mode("error")
-        take(7)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
+    @contextmanager
+    def watched() -> Iterator[None]:
+        try:
+            torch.cuda.set_sync_debug_mode("error")
+            yield
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    _take_watched(_steps("cuda", options), watched)
 
 
 @pytest.mark.parametrize(
