@@ -239,3 +239,8 @@ def test_composites_at_other_places_and_in_other_light_compile_without_a_break()
         torch.testing.assert_close(compiled(*inputs), composite_with(*inputs))
         """
     )
+
+
+def test_no_light_makes_anything_of_what_is_brighter_than_white() -> None:
+    over, dimmed = torch.full((1, 3, 4, 4), 1.04), torch.tensor([[1.0, 1.0, 0.5, 0.5, 0.5]])
+    torch.testing.assert_close(relight(over, dimmed, PixelSpace()), torch.full((1, 3, 4, 4), 0.5))

@@ -246,23 +246,6 @@ def test_images_that_cannot_be_are_refused(images: Tensor, message: str) -> None
         wrapper(images)
 
 
-def test_a_list_of_images_and_a_schedule_of_0_are_refused_by_name() -> None:
-    run_without_type_checks(
-        """
-        import pytest
-        from advbg import AdversarialBackground
-        from tests.models import a_batch, adversarial_wrapper, tiny_classifier
-
-        wrapper = adversarial_wrapper()
-        wrapper.companions.attached = True
-        with pytest.raises(TypeError, match="`images` .a list. must be one tensor"):
-            wrapper(list(a_batch()[0]))
-        with pytest.raises(TypeError, match="`schedule` .=0. must be an `advbg.Schedule`"):
-            AdversarialBackground(tiny_classifier(), schedule=0)
-        """
-    )
-
-
 def test_images_that_lie_elsewhere_than_the_companions_are_refused() -> None:
     wrapper = adversarial_wrapper()
     wrapper.companions.attached = True

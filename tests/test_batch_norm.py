@@ -1,5 +1,7 @@
 """Statistics that a pre-trained model keeps."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -155,3 +157,24 @@ def test_there_is_a_warning_of_held_statistics_that_nothing_has_gathered() -> No
     with pytest.warns(UserWarning, match=r"`hold_statistics` \(=True\) .* 2 layers began with \(0\.\d, 2\): load"):
         wrapper(a_batch()[0])
     wrapper(a_batch()[0])  # where a warning would be an error
+
+
+def _silently_called(norm: nn.Module) -> None:
+    wrapper = AdversarialBackground(
+        nn.Sequential(norm), schedule=Schedule(0, 0), mask_generator="nonzero", hold_statistics=True
+    )
+    wrapper.companions.attached = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert wrapper(a_batch()[0]).shape == (8, 3, 32, 32)
+
+
+def test_statistics_of_which_only_the_variance_was_gathered_are_not_warned_of() -> None:
+    norm = nn.BatchNorm2d(3)
+    norm.running_var.fill_(2.0)
+    _silently_called(norm)
+
+
+def test_layers_without_statistics_and_such_as_do_not_know_their_size_are_let_through() -> None:
+    _silently_called(nn.BatchNorm2d(3, track_running_stats=False))
+    _silently_called(nn.LazyBatchNorm2d())

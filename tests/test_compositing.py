@@ -1,5 +1,6 @@
 """Objects before other backgrounds."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -140,3 +141,10 @@ def test_draws_of_another_batch_are_refused(shape: tuple[int, ...]) -> None:
     assert wrapper(images, params=params).shape == (8, 4)
     with pytest.raises(ValueError, match=r"`params` were drawn for images of shape \(8, 3, 32, 32\), but `im"):
         wrapper(torch.rand(shape), params=params)
+
+
+@pytest.mark.parametrize("index", [0, np.int64(2)])
+def test_the_draw_of_one_image_is_refused(index: object) -> None:
+    take = inspect.unwrap(CompositeParameters.__getitem__)
+    with pytest.raises(TypeError, match=r"draws are of batches: for one image, index with \["):
+        take(_drawn(8), index)

@@ -104,6 +104,15 @@ def test_a_heap_shows_the_objects_colour_alone_and_many_of_it() -> None:
         assert ndimage.label(weight.numpy() > 0.5)[1] >= max(2, int(cells) ** 2)
 
 
+def test_an_object_of_whose_copies_nothing_would_be_left_stays_single() -> None:
+    images, mask = torch.rand(4, 3, 16, 16), torch.zeros(4, 1, 16, 16)
+    # Just enough to be seen where nothing shrinks it.
+    mask[..., 8, 8] = 0.004
+    shown, where = show_copies(images, mask, _all_many(4, 0))
+    assert torch.equal(shown, images)
+    assert torch.equal(where, mask)
+
+
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**31), dtype=st.sampled_from(_DTYPES), lying=st.booleans())
 def test_what_stays_single_keeps_its_values_and_all_keep_dtype_and_layout(
@@ -213,6 +222,14 @@ def test_the_max_step_climbs_through_copies() -> None:
     climbing = [parameter for parameter in wrapper.companions.source.parameters() if parameter.requires_grad]
     assert climbing
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in climbing)
+
+
+@pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
+def test_images_get_a_finite_gradient_through_their_copies() -> None:
+    images = _objects().requires_grad_()
+    _wrapper(copies=1.0)(images).sum().backward()
+    assert images.grad.isfinite().all()
+    assert images.grad.any()
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])

@@ -52,6 +52,20 @@ def test_a_background_gets_none_one_or_two_of_them(number: float, share: float) 
     assert filled.amax(dim=(1, 2, 3)).mean().item() == pytest.approx(share, abs=0.05)
 
 
+def test_a_background_of_a_single_image_gets_the_second_where_it_does_not_get_the_first() -> None:
+    one, generator = torch.ones(1, 1, 4, 4), _generator()
+    filled = torch.cat([add_distractors(0 * one, one, one, 1.0, generator) for _ in range(500)])
+    # Each of the two is drawn half of the time.
+    assert filled.amax(dim=(1, 2, 3)).mean().item() == pytest.approx(0.75, abs=0.06)
+
+
+def test_objects_are_cut_out_where_they_lie_in_their_own_images() -> None:
+    pixels, mask, generator = torch.ones(2, 1, 32, 32), torch.zeros(2, 1, 32, 32), _generator()
+    mask[0, :, 2:8, 2:8], mask[1, :, 24:30, 24:30] = 1, 1
+    filled = torch.cat([add_distractors(torch.zeros_like(pixels), pixels, mask, 2.0, generator) for _ in range(40)])
+    assert (filled.amax(dim=(1, 2, 3)) > 0.9).all()
+
+
 @settings(max_examples=20, deadline=None)
 @given(count=st.integers(2, 12), seed=st.integers(0, 2**31))
 def test_no_object_stands_behind_itself(count: int, seed: int) -> None:
@@ -112,6 +126,16 @@ def test_objects_stand_before_backgrounds_with_others_and_can_be_replayed() -> N
     assert torch.equal(composites[:, :, 4:12, 4:12], images[:, :, 4:12, 4:12])
     assert torch.equal(composites[..., 0, :], params.backgrounds[..., 0, :])
     assert torch.equal(wrapper(images[3:9], params=params[3:9]), composites[3:9])
+
+
+@pytest.mark.parametrize("option", ["clutter", "distractors"])
+def test_other_objects_are_the_same_pixels_however_images_were_normalised(option: str) -> None:
+    drawn = []
+    for mean, std in ((0.0, 1.0), (0.5, 0.25)):
+        wrapper = _wrapper(mean=mean, std=std, background="black", **{option: 1.0})
+        drawn.append(wrapper.generate_parameters((_objects() - mean) / std).backgrounds)
+    assert drawn[0].max() > 0.5
+    torch.testing.assert_close(drawn[1], drawn[0])
 
 
 @pytest.mark.filterwarnings(_CLIMBS)

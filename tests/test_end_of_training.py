@@ -61,6 +61,22 @@ def test_a_trial_and_a_training_that_was_long_enough_end_without_a_word(steps: i
     assert not caught
 
 
+def test_a_training_that_failed_has_said_so_itself() -> None:
+    def fail() -> None:
+        trained = _trained(STEPS, Schedule(9, 9))
+        raise RuntimeError(f"the user's own, after {trained[0].companions.step_count} steps")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            fail()
+        except RuntimeError as error:
+            # Let go of while the error is handled, as in a notebook that goes on.
+            error.__traceback__ = None
+            gc.collect()
+    assert not caught
+
+
 def test_a_training_that_goes_on_with_another_optimizer_is_not_over() -> None:
     wrapper, first = _trained(STEPS, Schedule(4, 1))
     second = torch.optim.SGD(wrapper.parameters(), lr=0.1)

@@ -53,6 +53,21 @@ def test_a_mask_generator_may_round_but_not_leave_the_unit_interval(highest: flo
             wrapper(a_batch()[0])
 
 
+def test_a_mask_generator_of_ones_own_is_not_asked_where_masks_are_given() -> None:
+    wrapper = adversarial_wrapper(mask_generator=lambda pixels: pixels[:, :1] + 5)
+    wrapper.companions.attached = True
+    assert wrapper(a_batch()[0], mask=torch.ones(8, 32, 32)).shape == (8, 4)
+
+
+def test_what_a_source_makes_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    monkeypatch.setattr("advbg.companions.check_range", lambda *_: looked.append(True))
+    wrapper = adversarial_wrapper(background=_Source(0.5))
+    for _ in range(3):
+        wrapper.generate_parameters(a_batch()[0])
+    assert looked == [True]
+
+
 def test_an_optimizer_that_steps_before_any_image_was_seen_is_warned_of() -> None:
     wrapper = adversarial_wrapper()
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
@@ -117,6 +132,25 @@ def test_states_of_options_that_are_numpys_numbers_load_with_weights_only() -> N
 def test_a_seed_that_torch_does_not_take_is_refused_at_once(seed: int) -> None:
     with pytest.raises(ValueError, match=r"`seed` \(=-?922337203685477580\d\) must be a number of 64 bits"):
         AdversarialBackground(tiny_classifier(), seed=seed)
+
+
+def test_a_list_of_images_and_a_schedule_of_0_are_refused_by_name() -> None:
+    run_without_type_checks(
+        """
+        import pytest, torch
+        from advbg import AdversarialBackground
+        from tests.models import a_batch, adversarial_wrapper, tiny_classifier
+
+        wrapper = adversarial_wrapper()
+        wrapper.companions.attached = True
+        with pytest.raises(TypeError, match="`images` .a list. must be one tensor"):
+            wrapper(list(a_batch()[0]))
+        with pytest.raises(TypeError, match="`images` .a list. must be one tensor"):
+            adversarial_wrapper().generate_parameters([1.0], mask=torch.ones(8, 32, 32))
+        with pytest.raises(TypeError, match="`schedule` .=0. must be an `advbg.Schedule`"):
+            AdversarialBackground(tiny_classifier(), schedule=0)
+        """
+    )
 
 
 def test_an_empty_batch_is_refused_by_name() -> None:

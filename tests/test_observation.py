@@ -20,9 +20,15 @@ def test_hook_phase_changed_tells_the_first_phase_and_each_change() -> None:
         assert told == [("classifier", 0), ("mask", 2), ("adversarial", 3)]
         told.clear()
         wrapper, _ = attached(schedule=Schedule(0, 9))
-        wrapper(a_batch()[0])
         wrapper(a_batch()[0], mask=torch.ones(8, 32, 32, dtype=torch.bool))
-        assert told == [("mask", 0), ("adversarial", 0)]
+        assert told == [("adversarial", 0)]
+
+
+def test_a_phase_is_told_with_the_step_that_led_to_it_and_not_with_the_next_batch() -> None:
+    told = []
+    with plugged(plugin_of(advbg_phase_changed=lambda phase: told.append(phase))):
+        train(*attached(schedule=Schedule(1, 1)), 1)
+    assert told == ["classifier", "mask"]
 
 
 def test_hook_step_tells_the_scalars_of_each_phase() -> None:
@@ -93,6 +99,14 @@ def test_hook_composite_shows_what_the_model_sees() -> None:
     assert torch.equal(mask, (images > 0).any(dim=1, keepdim=True).float())
     assert torch.equal(composites, seen[0])
     assert not composites.requires_grad
+
+
+def test_the_images_that_plugins_see_carry_no_graph() -> None:
+    told: list[Tensor] = []
+    wrapper, _ = attached(schedule=Schedule(0, 0), mask_generator="nonzero")
+    with plugged(plugin_of(advbg_composite=lambda images: told.append(images))):
+        wrapper(a_batch()[0].requires_grad_())
+    assert [images.requires_grad for images in told] == [False]
 
 
 def test_where_nobody_listens_nothing_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:

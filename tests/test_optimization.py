@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from advbg.optimization import begin_batch, descend, evaluating, make_optimizer, trainable_parameters
+from advbg.optimization import begin_batch, descend, evaluating, make_optimizer, place, trainable_parameters
+from tests.models import a_batch, adversarial_wrapper, tiny_classifier
 
 
 def test_a_plain_function_has_nothing_to_optimise() -> None:
@@ -53,6 +55,29 @@ def test_gradients_of_a_step_that_never_came_are_forgotten_with_the_models(clear
     assert (part.weight.grad is None) == cleared
 
 
+def _backgrounds_gradients_after_another_batch(model: nn.Module) -> list[torch.Tensor]:
+    wrapper = adversarial_wrapper(model)
+    wrapper.companions.attached = True
+    images, targets = a_batch()
+    F.cross_entropy(wrapper(images), targets).backward()
+    before = [p.grad.clone() for p in wrapper.companions.source.parameters() if p.grad is not None]
+    wrapper(images)
+    after = [p.grad for p in wrapper.companions.source.parameters() if p.grad is not None]
+    assert before
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(before, after, strict=False))
+    return after
+
+
+def test_an_unused_parameter_of_the_model_loses_no_accumulated_gradient() -> None:
+    model = tiny_classifier()
+    model.unused = nn.Parameter(torch.zeros(1))
+    assert _backgrounds_gradients_after_another_batch(model)
+
+
+def test_a_frozen_model_loses_no_accumulated_gradient() -> None:
+    assert _backgrounds_gradients_after_another_batch(tiny_classifier().requires_grad_(False))
+
+
 def test_a_step_is_clipped_as_torch_clips_it() -> None:
     part, reference = nn.Linear(3, 2), nn.Linear(3, 2)
     reference.load_state_dict(part.state_dict())
@@ -90,3 +115,20 @@ def test_modules_are_held_in_evaluation_mode_only_for_the_while() -> None:
     with evaluating(model):
         assert not any(module.training for module in model.modules())
     assert [module.training for module in model.modules()] == [True, True, False, False]
+
+
+def test_large_gradients_are_clipped_to_a_length_of_one_so_that_small_ones_count_beside_them() -> None:
+    ours, theirs = (nn.Linear(3, 1, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizer, plain = make_optimizer(ours), torch.optim.Adam(theirs.parameters())
+    for scale in (100.0, 0.5):
+        ours.weight.grad = torch.full((1, 3), scale)
+        theirs.weight.grad = torch.full((1, 3), min(scale, 3**-0.5))
+        descend(optimizer)
+        plain.step()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=0, atol=1e-5)
+
+
+def test_companions_lie_channels_last() -> None:
+    placed = place(nn.Conv2d(3, 4, 3), torch.device("cpu"))
+    assert placed.weight.is_contiguous(memory_format=torch.channels_last)

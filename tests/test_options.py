@@ -124,3 +124,7 @@ def test_a_seed_that_is_no_whole_number_is_refused_at_once(seed: object) -> None
     with pytest.raises(TypeError, match=r"`seed` \(=.*\) must be a whole number"):
         _unchecked(seed=seed)
     assert _unchecked(seed=np.int64(3)).seed == 3
+
+
+def test_whether_statistics_are_held_is_among_the_names_that_are_saved() -> None:
+    assert [Options(hold_statistics=held).names()["hold_statistics"] for held in (False, True)] == [False, True]

@@ -99,6 +99,8 @@ def test_statistics_may_be_numbers_of_any_kind_and_others_are_named() -> None:
             PixelSpace.of(model, mean=0.5, std=["a"])
         with pytest.raises(ValueError, match="`mean` has shape .1, 3, 1, 1., expected a number"):
             PixelSpace.of(model, mean=torch.full((1, 3, 1, 1), 0.5), std=0.5)
+        with pytest.raises(ValueError, match="`mean` has shape .3, 1., expected a number"):
+            PixelSpace.of(model, mean=numpy.full((3, 1), 0.5), std=numpy.ones((3, 1)))
         """
     )
 
@@ -138,3 +140,21 @@ def test_a_little_overshoot_of_an_interpolation_is_let_through_and_more_is_not()
     space.check(torch.full((1, 3, 4, 4), 2.1))
     with pytest.raises(ValueError, match=r"pixels in \[1.08, 1.08\] instead of \[0, 1\]"):
         space.check(torch.full((1, 3, 4, 4), 2.3))
+
+
+def test_black_is_black_where_timms_configuration_normalises_nothing() -> None:
+    model = nn.Identity()
+    model.pretrained_cfg = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+    images = torch.rand(4, 3, 8, 8)
+    images[0, 0, 0, 0] = 0.0
+    PixelSpace.of(model).check(images)
+
+
+def test_dark_images_are_not_warned_about() -> None:
+    PixelSpace().check(0.25 * torch.rand(4, 3, 8, 8))
+
+
+def test_images_of_which_one_channel_is_narrow_are_not_warned_about() -> None:
+    images = 0.2 + 0.7 * torch.rand(4, 3, 8, 8)
+    images[:, 0] = 0.5 + 0.1 * torch.rand(4, 8, 8)
+    PixelSpace().check(images)

@@ -1,6 +1,8 @@
 """Companions stay in full precision, whatever the model and the images are in."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -167,3 +169,35 @@ def test_backgrounds_and_masks_drawn_under_autocast_are_those_drawn_without(back
     for half, full in zip(draw(enabled=True), draw(enabled=False), strict=True):
         assert half.dtype == torch.float32
         assert torch.equal(half, full)
+
+
+@contextmanager
+def _by_default(dtype: torch.dtype) -> Iterator[None]:
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_draws_are_in_full_precision_whatever_the_default_dtype() -> None:
+    wrapper = adversarial_wrapper(background="noise")
+    with _by_default(torch.float64):
+        drawn = wrapper.generate_parameters(a_batch()[0].float())
+    assert drawn.backgrounds.dtype == torch.float32
+
+
+def test_companions_are_built_in_full_precision_whatever_the_default_dtype() -> None:
+    companions = AdversarialBackground(tiny_classifier()).companions
+    with _by_default(torch.bfloat16):
+        companions.build(a_batch()[0].float())
+    assert {parameter.dtype for parameter in companions.parameters()} == {torch.float32}
+
+
+def test_a_call_that_fails_leaves_the_default_dtype_as_it_was() -> None:
+    wrapper = adversarial_wrapper()
+    wrapper.companions.attached = True
+    with _by_default(torch.float64):
+        with pytest.raises(ValueError, match="`images` must be a float tensor of shape"):
+            wrapper(torch.rand(3, 8, 8))
+        assert torch.get_default_dtype() == torch.float64

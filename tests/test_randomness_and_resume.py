@@ -57,9 +57,11 @@ def test_the_same_seed_gives_the_same_run_bit_for_bit() -> None:
     assert _equal(first, second)
 
 
-def test_another_seed_gives_other_backgrounds() -> None:
+@pytest.mark.parametrize("background", ["adversarial", "noise"], ids=["with weights", "without"])
+def test_another_seed_gives_other_backgrounds(background: str) -> None:
     images, _ = a_batch()
-    first, second = (adversarial_wrapper(seed=seed).generate_parameters(images) for seed in (0, 1))
+    wrappers = (adversarial_wrapper(seed=seed, background=background) for seed in (0, 1))
+    first, second = (wrapper.generate_parameters(images) for wrapper in wrappers)
     assert not torch.equal(first.backgrounds, second.backgrounds)
 
 
@@ -108,6 +110,23 @@ def test_a_state_of_images_that_were_normalised_otherwise_is_refused() -> None:
     forgotten = AdversarialBackground(tiny_classifier())
     with pytest.raises(RuntimeError, match=r"saved with `mean` \(0.5,\) and `std` \(0.25,\), but .* have \(0.0,\)"):
         forgotten.companions.load_state_dict(wrapper.companions.state_dict())
+
+
+def test_a_state_of_images_that_had_another_std_alone_is_refused() -> None:
+    state = adversarial_wrapper(mean=0.5, std=0.5).companions.state_dict()
+    with pytest.raises(RuntimeError, match=r"`std` \(0.5,\), but these companions have \(0.5,\) and \(0.25,\)"):
+        adversarial_wrapper(mean=0.5, std=0.25).companions.load_state_dict(state)
+
+
+def test_what_a_state_lacks_is_told_where_it_is_loaded_loosely() -> None:
+    wrapper = adversarial_wrapper()
+    wrapper.companions.build(a_batch()[0])
+    state = wrapper.companions.state_dict()
+    lost = next(name for name in state if name.endswith("bias"))
+    del state[lost]
+    assert wrapper.companions.load_state_dict(state, strict=False).missing_keys == [lost]
+    with pytest.raises(RuntimeError, match=rf"Missing key.*{lost}"):
+        wrapper.companions.load_state_dict(state)
 
 
 def test_the_same_parameters_make_the_same_composites_in_training_and_evaluation() -> None:
@@ -192,6 +211,7 @@ def test_draws_are_not_replayed_with_masks_that_were_never_learned() -> None:
     wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 0))
     wrapper.companions.attached = True
     params = wrapper.generate_parameters(images, mask=torch.ones(8, 32, 32, dtype=torch.bool))
-    with pytest.raises(ValueError, match="has learned nothing: pass `mask=`"):
-        wrapper(images, params=params)
+    for mode in (True, False):
+        with pytest.raises(ValueError, match="has learned nothing: pass `mask=`"):
+            wrapper.train(mode)(images, params=params)
     assert wrapper(images, mask=torch.ones(8, 32, 32, dtype=torch.bool), params=params).shape == (8, 4)

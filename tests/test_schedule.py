@@ -65,3 +65,13 @@ def test_steps_that_are_no_count_are_refused(name: str, value: object) -> None:
 def test_shares_that_leave_nothing_are_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Schedule.fractions(**arguments)
+
+
+@pytest.mark.parametrize(("classifier", "mask"), [(0.05, 0.9), (0.9, 0.05)])
+def test_of_as_many_steps_as_phases_each_has_one_however_large_a_share_is(classifier: float, mask: float) -> None:
+    assert Schedule.fractions(3, classifier=classifier, mask=mask) == Schedule(classifier=1, mask=1)
+
+
+def test_true_is_no_number_of_steps() -> None:
+    with pytest.raises(ValueError, match=r"`total_steps` \(=True\) must be a whole number"):
+        Schedule.fractions(True, classifier=0.0, mask=0.0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbg import AdversarialBackground, Photographs, Schedule, TrainableSource
-from advbg.backgrounds import Mixture, background_name, check_background, make_source, parse_background
+from advbg.backgrounds import Mixture, background_name, check_background, is_ours, make_source, parse_background
 from advbg.optimization import make_optimizer
 
 
@@ -229,3 +229,26 @@ def test_mixtures_are_read_from_command_lines(tmp_path) -> None:
 def test_a_command_line_that_is_wrong_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_background(text, "--background")
+
+
+def test_a_mixture_is_the_librarys_own_only_where_all_of_its_sources_are() -> None:
+    assert is_ours("noise")
+    assert is_ours([("noise", 1), ("black", 2)])
+    for background in (Flat(0.5), [("noise", 1), (Flat(0.5), 1)], [(Flat(0.5), 1), ("noise", 1)]):
+        assert not is_ours(background)
+
+
+def test_a_module_that_does_not_grow_older_is_left_as_it_is() -> None:
+    class Constant(nn.Module):
+        def sample(self, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+            return torch.zeros(count, *shape)
+
+    lamp = Lamp(0.1)
+    assert list(Mixture([Constant(), lamp], [1, 1]).advance(_seeded())) == []
+    assert lamp.age == 1
+
+
+def test_rounded_shares_leave_no_image_without_a_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbg.backgrounds.mixture.draw_number", lambda _: 0.0)
+    # In floats, ten tenths sum to less than 1.
+    assert len(Mixture([Flat(0.5)] * 10, [1.0] * 10).sample(10, (1, 2, 2), _seeded())) == 10

@@ -165,3 +165,28 @@ def test_whole_numbers_of_no_known_range_are_refused_and_a_transparent_grey_of_1
     pixels = read_image(tmp_path / "clear.png", channels=1)[0]
     assert pixels[0].eq(0).all()
     assert pixels[1:].eq(1).all()
+
+
+def test_photographs_in_memory_serve_images_of_any_number_of_channels(tmp_path: Path) -> None:
+    _save(tmp_path / "red.png")
+    source = Photographs(tmp_path, keep_in_memory=True)
+    for channels in (1, 3, 1, 4):
+        assert source.sample(2, (channels, 4, 4), torch.Generator()).shape == (2, channels, 4, 4)
+
+
+def test_photographs_in_memory_are_read_once(tmp_path: Path) -> None:
+    path = _save(tmp_path / "red.png")
+    source = Photographs(tmp_path, keep_in_memory=True)
+    first = source.sample(1, (3, 4, 4), torch.Generator().manual_seed(0))
+    path.unlink()
+    assert torch.equal(source.sample(1, (3, 4, 4), torch.Generator().manual_seed(0)), first)
+
+
+def test_a_dark_image_of_sixteen_bits_is_dark(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 200, dtype=np.uint16)).save(tmp_path / "night.png")
+    assert not read_image(tmp_path / "night.png", channels=1).any()
+
+
+def test_channels_beyond_the_colours_repeat_them_in_turn(tmp_path: Path) -> None:
+    pixels = read_image(_save(tmp_path / "image.png", color=(10, 20, 30)), channels=5)
+    assert (255 * pixels[:, 0, 0]).round().tolist() == [10, 20, 30, 10, 20]

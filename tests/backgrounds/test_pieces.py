@@ -95,3 +95,14 @@ def test_backgrounds_are_filled_with_their_gradient() -> None:
     fill(small, (16, 16), _seeded()).sum().backward()
     assert small.grad is not None
     assert (small.grad.flatten(1).abs().sum(dim=1) > 0).all()
+
+
+def test_no_filled_background_is_reduced_whatever_its_proportions() -> None:
+    ramps = torch.linspace(0, 1, 64).expand(50, 1, 16, 64)
+    assert fill(ramps, (32, 128), _seeded()).diff(dim=3).abs().max() < 1.01 / 63
+
+
+def test_backgrounds_are_filled_with_pieces_from_all_over() -> None:
+    ramps = torch.linspace(0, 1, 64).expand(200, 1, 64, 64)
+    for images in (ramps, ramps.mT):
+        assert fill(images, (128, 128), _seeded()).mean().item() == pytest.approx(0.5, abs=0.05)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from advbg.backgrounds.scenes import Scenes
+from advbg.backgrounds.scenes import Scenes, _dead_leaves
 
 
 def _seeded(seed: int = 0) -> torch.Generator:
@@ -89,3 +89,24 @@ def test_places_in_the_batch_do_not_tell_the_kind_of_scene() -> None:
         sharpness.append((steps / scenes.std(dim=(1, 2, 3))).log())
     mean = torch.stack(sharpness).mean(dim=0)
     assert mean.max() - mean.min() < 0.3
+
+
+def test_scenes_differ_in_contrast_by_an_order_of_magnitude() -> None:
+    # Within each channel, where no difference in colour counts.
+    contrasts = Scenes().sample(400, (3, 32, 32), _seeded()).std(dim=(2, 3)).mean(dim=1)
+    low, high = contrasts.quantile(torch.tensor([0.05, 0.95])).tolist()
+    assert high > 7 * low
+
+
+def test_leaves_have_textures() -> None:
+    leaves = _dead_leaves(torch.rand(4, 3, 32, 32, generator=_seeded()), _seeded())
+    assert (leaves.diff(dim=3) == 0).float().mean() < 0.1
+
+
+def test_of_clouds_and_of_leaves_alike_half_are_out_of_focus(monkeypatch: pytest.MonkeyPatch) -> None:
+    blurred = []
+    monkeypatch.setattr("advbg.backgrounds.scenes._dead_leaves", lambda textures, _: torch.full_like(textures, 1000.0))
+    monkeypatch.setattr("kornia.filters.gaussian_blur2d", lambda scenes, *_: blurred.append(scenes) or scenes)
+    Scenes().sample(16, (3, 8, 8), _seeded())
+    leafy = (blurred[0] == 1).flatten(1).all(dim=1)
+    assert leafy.tolist().count(True) == leafy.tolist().count(False) == 4

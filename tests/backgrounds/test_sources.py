@@ -180,6 +180,17 @@ def test_the_papers_generator_for_32_pixels_has_its_filters_and_rate() -> None:
     assert source.learning_rate == 1e-5
 
 
+def test_the_papers_generator_begins_with_weights_that_its_seed_draws_and_with_zero_biases() -> None:
+    first, second = (dict(PaperGenerator(3, 16, 16, _seeded()).named_parameters()) for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not any(parameter.any() for name, parameter in first.items() if name.endswith("bias"))
+
+
+def test_the_papers_mosaics_are_cropped_for_images_that_they_do_not_fill_exactly() -> None:
+    between, larger = (PaperGenerator(3, side, side, _seeded()).sample(2, (3, 40, 36), _seeded()) for side in (40, 64))
+    assert torch.equal(between, larger)
+
+
 def test_the_papers_generator_serves_images_of_other_sizes_than_it_was_made_for() -> None:
     source = PaperGenerator(3, 32, 32, _seeded())
     assert source.sample(2, (3, 20, 28), _seeded(1)).shape == (2, 3, 20, 28)

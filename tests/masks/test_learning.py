@@ -119,3 +119,53 @@ def test_an_image_in_whose_soft_mask_nothing_can_be_seen_stays_as_it_is() -> Non
     with pytest.warns(UserWarning, match="the masks of all 8 images are empty"):
         seen = _train_with(lambda pixels: torch.full_like(pixels[:, :1], 1e-6), binarization="none", background="noise")
     assert torch.equal(seen, a_batch()[0])
+
+
+class _Convolution(nn.Module):
+    """A mask generator that remembers in which precision it worked, and has a layer that it does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head, self.unused = nn.Conv2d(3, 1, 1), nn.Linear(2, 2)
+        self.precisions: list[torch.dtype] = []
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        logits = self.head(pixels)
+        self.precisions.append(logits.dtype)
+        return torch.sigmoid(logits)
+
+
+def test_a_mask_generator_of_ones_own_learns_in_full_precision_under_autocast() -> None:
+    generator = _Convolution()
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 2), mask_generator=generator)
+    wrapper.companions.attached = True
+    with torch.autocast("cpu", torch.bfloat16):
+        wrapper(a_batch()[0])
+    assert set(generator.precisions) == {torch.float32}
+
+
+def test_a_mask_generator_may_have_parameters_that_it_does_not_use() -> None:
+    generator = _Convolution()
+    wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 2), mask_generator=generator)
+    wrapper.companions.attached = True
+    wrapper(a_batch()[0])
+    assert generator.head.weight.grad is not None
+    assert generator.unused.weight.grad is None
+
+
+def test_a_mask_generator_of_ones_own_is_taken_for_one_that_has_learned() -> None:
+    assert _train_with(_Convolution(), background="noise").shape == (8, 3, 32, 32)
+
+
+def test_a_mask_generator_of_ones_own_learns_at_its_own_rate_where_it_has_one() -> None:
+    slow = _Convolution()
+    slow.learning_rate = 1e-4
+    for generator, rate in ((slow, 1e-4), (_Convolution(), 1e-3)):
+        wrapper = AdversarialBackground(tiny_classifier(), schedule=Schedule(0, 1), mask_generator=generator)
+        optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+        wrapper.attach(optimizer)
+        before = generator.head.weight.detach().clone()
+        train(wrapper, optimizer, 1)
+        # The first step of Adam is the learning rate, whatever the gradient.
+        change = (generator.head.weight - before).abs().amax().item()
+        assert change == pytest.approx(rate, rel=0.05)

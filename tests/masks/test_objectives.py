@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from advbg import AdversarialBackground, PaperObjective, Schedule, SufficiencyNecessity
+from advbg.masks import MaskObjective
 from advbg.masks.objectives import mean_total_variation, output_tensors, relative_distance
+from advbg.options import Options
 
 
 def _scene(count: int = 6, studio: float = 0.0, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -72,9 +74,11 @@ def test_the_unit_of_the_outputs_does_not_matter() -> None:
     torch.testing.assert_close(scaled, plain, rtol=1e-4, atol=1e-6)
 
 
-def test_a_model_that_answers_everything_alike_gives_no_nan() -> None:
+@pytest.mark.parametrize("task", ["classification", "regression", "segmentation", "reinforcement"])
+@pytest.mark.parametrize("answer", [0.0, 1.0])
+def test_a_model_that_answers_everything_alike_gives_no_nan(answer: float, task: str) -> None:
     images, mask, _ = _scene()
-    loss = SufficiencyNecessity()(lambda x: torch.ones(len(x), 3), images, mask)
+    loss = Options(task=task).mask_objective(lambda x: torch.full((len(x), 3), answer), images, mask, None)
     assert torch.isfinite(loss)
 
 
@@ -113,12 +117,31 @@ def test_relative_distance_is_one_for_the_other_and_zero_for_the_expected() -> N
 
 
 def test_only_floating_tensors_with_a_row_for_each_image_are_compared() -> None:
-    outputs = {"logits": torch.rand(4, 2, 2), "labels": torch.ones(4).long(), "loss": torch.tensor(1.0), "name": "x"}
+    outputs = {
+        "logits": torch.rand(4, 2, 2),
+        "labels": torch.ones(4).long(),
+        "loss": torch.tensor(1.0),
+        "anchors": torch.rand(7, 4),
+        "name": "x",
+    }
     assert [tuple(tensor.shape) for tensor in output_tensors(outputs, 4)] == [(4, 4)]
     assert [tuple(tensor.shape) for tensor in output_tensors([torch.rand(4), (torch.rand(4, 3),)], 4)] == [
         (4, 1),
         (4, 3),
     ]
+
+
+@pytest.mark.parametrize("objective", [SufficiencyNecessity(), PaperObjective()])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_is_shown_images_of_its_dtype(objective: MaskObjective, dtype: torch.dtype) -> None:
+    seen = []
+
+    def model(images: Tensor) -> Tensor:
+        seen.append(images.dtype)
+        return images.mean(dim=(2, 3))
+
+    objective(model, torch.rand(2, 3, 8, 8).to(dtype), torch.rand(2, 1, 8, 8), None)
+    assert set(seen) == {dtype}
 
 
 @settings(max_examples=20, deadline=None)
@@ -135,6 +158,9 @@ def test_the_papers_hinge_costs_what_the_area_is_over_its_share(value: float, fr
     [
         (lambda: SufficiencyNecessity(area=-1.0), r"`area` \(=-1.0\) must be a weight of 0 or more"),
         (lambda: SufficiencyNecessity(smoothness=math.nan), r"`smoothness` \(=nan\) must be a weight"),
+        (lambda: SufficiencyNecessity(area=math.inf), r"`area` \(=inf\) must be a weight of 0 or more"),
+        (lambda: PaperObjective(area=0.0), r"`area` \(=0.0\) must be a share in \(0, 1\)"),
+        (lambda: PaperObjective(area=1.0), r"`area` \(=1.0\) must be a share in \(0, 1\)"),
         (lambda: PaperObjective(area=20.0), r"`area` \(=20.0\) must be a share in \(0, 1\)"),
         (lambda: PaperObjective(smoothness=-0.1), r"`smoothness` \(=-0.1\) must be a weight"),
     ],

@@ -80,3 +80,8 @@ def test_the_studio_u_net_sees_how_far_pixels_are_from_the_border() -> None:
     images = torch.rand(2, 3, 32, 32)
     unet(images)
     assert torch.equal(seen[1], torch.cat([images, studio_difference(images)], dim=1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_studios_colour_has_the_images_dtype(dtype: torch.dtype) -> None:
+    assert studio_color(torch.rand(2, 3, 8, 8).to(dtype)).dtype == dtype

@@ -52,3 +52,15 @@ def test_mask_generators_of_large_images_do_not_grow_since_masks_are_small(kind:
         for side in (32, 64, 128, 224, 1024)
     ]
     assert counts[0] < counts[1] < counts[2] == counts[3] == counts[4]
+
+
+def test_the_shorter_side_decides_how_often_an_image_is_halved() -> None:
+    for size in ((16, 16), (16, 64), (64, 16)):
+        assert len(UNet.for_size(3, *size).down) == 1
+        assert len(PaperUNet.for_size(3, *size).down) == 2
+
+
+@pytest.mark.parametrize("kind", [UNet, StudioUNet, PaperUNet])
+def test_the_smallest_images_get_masks_too(kind: type[UNet | PaperUNet]) -> None:
+    for size in ((4, 6), (2, 2), (1, 9)):
+        assert kind.for_size(3, *size)(torch.rand(2, 3, *size)).shape == (2, 1, *size)

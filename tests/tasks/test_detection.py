@@ -72,3 +72,9 @@ def test_targets_of_another_number_of_images_are_refused() -> None:
     wrapper.companions.attached = True
     with pytest.raises(ValueError, match="`targets` are of 1 images, but `images` has 2"):
         wrapper(torch.rand(2, 3, 8, 8), targets=[{"boxes": torch.tensor([[1, 1, 4, 4]])}])
+
+
+def test_a_box_that_touches_a_pixel_by_less_than_a_float_can_tell_covers_it() -> None:
+    boxes = torch.tensor([[2.0, 0.0, 4.0 + 1e-12, 4.0]], dtype=torch.float64)
+    kept = _kept([{"boxes": boxes}])[0]
+    assert kept[0].nonzero().flatten().tolist() == [2, 3, 4]

@@ -102,3 +102,13 @@ def test_a_map_as_large_as_the_images_is_refused_with_the_first_batch(shape: tup
     with pytest.raises(ValueError, match=r"plugin 'regression' .* are as large as `images`"):
         wrapper(a_batch()[0], targets={"angle": torch.rand(8), "more": [torch.rand(shape)]})
     assert wrapper.companions.step_count == 0
+
+
+def test_a_model_that_answers_nothing_but_zeros_leaves_the_loss_finite() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 2))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    wrapper = AdversarialBackground(model, task="regression", schedule=Schedule(0, 1))
+    wrapper.companions.attached = True
+    wrapper(a_batch()[0])
+    assert wrapper.companions.mask_loss.isfinite()

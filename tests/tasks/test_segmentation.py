@@ -162,3 +162,26 @@ def test_where_nothing_of_a_soft_mask_can_be_seen_neither_image_nor_labels_chang
     images = torch.rand(8, 3, 32, 32)
     assert torch.equal(wrapper(images, mask=torch.full((8, 32, 32), 1e-6), targets=labels), images)
     assert torch.equal(wrapper.targets, labels)
+
+
+def test_pixels_that_were_replaced_for_the_most_part_become_background_and_no_others() -> None:
+    wrapper, labels = _wrapper(), torch.ones(2, 32, 32, dtype=torch.int64)
+    mask = torch.tensor([0.3, 0.7])[:, None, None].expand(-1, 32, 32)
+    wrapper(torch.rand(2, 3, 32, 32), mask=mask, targets=labels)
+    assert wrapper.targets.flatten(1).unique(dim=1).flatten().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("label", "dtype", "kept"),
+    [(-100, torch.int64, True), (255, torch.int64, True), (255, torch.uint8, True), (156, torch.uint8, False)],
+)
+def test_cross_entropys_label_to_ignore_and_that_of_data_sets_are_and_no_byte_is_taken_for_them(
+    label: int, dtype: torch.dtype, kept: bool
+) -> None:
+    # 156 is -100 to whoever takes its byte for a signed one.
+    wrapper, labels = _wrapper(), torch.full((2, 32, 32), label, dtype=dtype)
+    mask = torch.zeros(2, 32, 32)
+    mask[:, 0] = 1
+    wrapper(torch.rand(2, 3, 32, 32), mask=mask, targets=labels)
+    assert (wrapper.targets[:, 1:] == (label if kept else 0)).all()
+    assert (wrapper.targets[:, 0] == label).all()
