@@ -58,12 +58,13 @@ def check_masks(companions: "Companions", soft: Float[Tensor, "batch 1 rows colu
         soft: from their mask generator.
 
     Raises:
-        ValueError: where a mask generator of one's own has learned to leave [0, 1].
+        ValueError: where a mask generator of one's own has learned to leave [0, 1], and nothing makes its masks hard.
     """
     if companions.masks_checked:
         return
     companions.masks_checked = True
-    if companions.options.mask_generator not in MASK_GENERATOR_NAMES:
+    options = companions.options
+    if options.binarization == "none" and options.mask_generator not in MASK_GENERATOR_NAMES:
         _check_own_masks(companions, soft)
     if not has_foreground(companions.binarize(soft)).any():
         warnings.warn(

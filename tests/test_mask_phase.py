@@ -40,6 +40,30 @@ def test_frozen_layers_learn_masks() -> None:
     assert wrapper.phase == "adversarial"
 
 
+class _Level(nn.Module):
+    """Masks of one value, which nothing keeps in [0, 1]."""
+
+    learning_rate = 2.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.level = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.level.expand(len(pixels), 1, *pixels.shape[-2:])
+
+
+def test_a_mask_generator_that_learns_to_leave_the_unit_interval_is_refused_before_its_soft_masks_are_used() -> None:
+    wrapper = AdversarialBackground(
+        tiny_classifier(), schedule=Schedule(0, 1), mask_generator=_Level(), binarization="none"
+    )
+    optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
+    wrapper.attach(optimizer)
+    train(wrapper, optimizer, 1)
+    with pytest.raises(ValueError, match=r"_Level made values over .*, expected masks in \[0, 1\]"):
+        wrapper(a_batch()[0])
+
+
 def test_empty_masks_are_warned_of_once() -> None:
     wrapper = adversarial_wrapper(mask_generator=lambda pixels: torch.zeros_like(pixels[:, :1]))
     optimizer = torch.optim.SGD(wrapper.parameters(), lr=0.1)
