@@ -97,14 +97,15 @@ def test_its_figures_of_photographs_are_those_that_were_published(
     ("place", "study", "method"),
     [
         (0, "fruits-ordinary-copies", "baseline"),
-        (1, "fruits-ordinary-copies", "proposal"),
-        (2, "fruits-plain-copies", "baseline"),
-        (3, "fruits-plain-copies", "proposal"),
-        (4, "fruits-scratch-copies", "baseline"),
-        (5, "fruits-scratch", "proposal"),
-        (6, "fruits-scratch-copies", "proposal"),
-        (7, "fruits", "baseline"),
-        (8, "fruits", "proposal"),
+        (1, "fruits-ordinary", "proposal"),
+        (2, "fruits-ordinary-copies", "proposal"),
+        (3, "fruits-plain-copies", "baseline"),
+        (4, "fruits-plain-copies", "proposal"),
+        (5, "fruits-scratch-copies", "baseline"),
+        (6, "fruits-scratch", "proposal"),
+        (7, "fruits-scratch-copies", "proposal"),
+        (8, "fruits", "baseline"),
+        (9, "fruits", "proposal"),
     ],
 )
 def test_its_figures_of_fruit_are_those_that_were_published(place: int, study: str, method: str) -> None:
