@@ -8,6 +8,7 @@ import torch
 
 from advbg.distributed import rank
 from advbg.random_streams import resume_stream
+from advbg.schedule import Schedule
 
 if TYPE_CHECKING:
     from advbg.companions import Companions
@@ -42,6 +43,11 @@ def take_extra_state(companions: "Companions", state: Mapping[str, Any]) -> None
     for optimizer, saved in zip(optimizers_of(companions), state["optimizers"], strict=True):
         if optimizer is not None:
             optimizer.load_state_dict(saved)
+
+
+def saved_schedule(state: Mapping[str, Any]) -> Schedule:
+    """The schedule in `extra_state`; runs that were saved without one had the default."""
+    return Schedule(*state["schedule"]) if "schedule" in state else Schedule()
 
 
 def follow_parameters(companions: "Companions") -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, SupportsFloat, SupportsIndex, get_args
+from typing import Any, SupportsIndex, get_args
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from advbg.masks import (
     check_mask_generator,
     make_mask_generator,
 )
+from advbg.numbers import is_number
 from advbg.schedule import Schedule
 from advbg.task_hooks import task_distance
 
@@ -62,7 +63,7 @@ class Options:
         if not -(2**63) <= int(self.seed) < 2**63:
             raise ValueError(f"`seed` (={self.seed!r}) must be a number of 64 bits, as torch takes it")
         for name in _NUMBERS:
-            if isinstance(getattr(self, name), str) or not isinstance(getattr(self, name), SupportsFloat):
+            if not is_number(getattr(self, name)):
                 raise TypeError(f"`{name}` (={getattr(self, name)!r}) must be a number")
         for name in ("clean_share", "halo", "copies", "clutter"):
             if not 0 <= getattr(self, name) <= 1:
@@ -101,7 +102,7 @@ class Options:
     def kept_area(self) -> float:
         """Share of the pixels that `quantile` keeps: what the paper's hinge leaves free, by default a fifth."""
         objective = self.mask_objective
-        return (objective if isinstance(objective, PaperObjective) else PaperObjective()).area
+        return objective.area if isinstance(objective, PaperObjective) else PaperObjective.area
 
     @classmethod
     def of_attach(cls, options: Mapping[str, Any]) -> "Options":

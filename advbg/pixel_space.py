@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 _OVERSHOOT = 0.05
 
 # How far pixels and masks may leave [0, 1] by rounding, as those that were resized do.
-ROUNDING = 1e-3
+_ROUNDING = 1e-3
 
 # Of the range of pixels, that no channel covers more of where images are taken for normalised by more than they are.
 # ImageNet's statistics leave of [0, 1] less than a quarter; images of little contrast are as narrow as half.
@@ -163,7 +163,7 @@ def outside_unit_interval(values: Tensor) -> tuple[float, float] | None:
     if not values.numel():
         return None
     low, high = (value.item() for value in torch.aminmax(values.detach()))
-    return None if -ROUNDING <= low <= high <= 1 + ROUNDING else (low, high)
+    return None if -_ROUNDING <= low <= high <= 1 + _ROUNDING else (low, high)
 
 
 def check_batch(images: Tensor, built_for: tuple[int, int, int] | None, device: torch.device) -> None:

@@ -12,6 +12,7 @@ from advbg.backgrounds import sample_backgrounds
 from advbg.backgrounds.naming import Background, check_background, named_background
 from advbg.clutter import show_other_objects
 from advbg.companions import Companions
+from advbg.companions_state import saved_schedule
 from advbg.compositing import composite
 from advbg.full_precision import in_full_precision
 from advbg.masks import check_mask
@@ -19,7 +20,6 @@ from advbg.masks.learning import check_learned
 from advbg.masks.resolution import enlarge
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
-from advbg.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -113,9 +113,7 @@ def rebuild(state: Mapping[str, Any], background: Background | None = None) -> C
                 f"`background` (={saved!r}) of these companions is not all of the library's own: pass what it was, "
                 "such as a folder of photographs"
             ) from error
-    # Runs that were saved without a schedule had the default.
-    schedule = Schedule(*extra["schedule"]) if "schedule" in extra else Schedule()
-    options = extra["options"] | {"background": background, "schedule": schedule}
+    options = extra["options"] | {"background": background, "schedule": saved_schedule(extra)}
     companions = Companions(space, Options(**options), torch.device("cpu"))
     companions.load_state_dict(state)
     return companions

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
-from typing import SupportsFloat
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from advbg.backgrounds.protocol import BackgroundSource, TrainableSource, check_range, sample_backgrounds
+from advbg.numbers import is_number
 from advbg.random_numbers import draw_number
 
 
@@ -78,6 +78,6 @@ def check_weights(weights: Sequence[float]) -> None:
     Raises:
         ValueError: where there is none, or one is no number, 0, negative or not finite.
     """
-    numbers = all(isinstance(weight, SupportsFloat) and not isinstance(weight, str) for weight in weights)
+    numbers = all(is_number(weight) for weight in weights)
     if not weights or not numbers or not all(math.isfinite(weight) and weight > 0 for weight in weights):
         raise ValueError(f"`weights` (={tuple(weights)}) must be numbers over 0, one for each source")

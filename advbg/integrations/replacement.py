@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import SupportsFloat
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from advbg.backgrounds.random_generators import RandomGenerators
 from advbg.compositing import composite
 from advbg.export import ExportedGenerator
 from advbg.masks import check_mask
+from advbg.numbers import is_number
 from advbg.pixel_space import PixelSpace
 
 # What can be asked for: see `as_source`.
@@ -99,7 +99,7 @@ def check_probability(p: float) -> None:
     Raises:
         ValueError: where it is no number in [0, 1].
     """
-    if not isinstance(p, SupportsFloat) or isinstance(p, str) or not 0 <= float(p) <= 1:
+    if not is_number(p) or not 0 <= float(p) <= 1:
         raise ValueError(f"`p` (={p!r}) must be a probability in [0, 1]")
 
 

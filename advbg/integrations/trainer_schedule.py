@@ -3,11 +3,12 @@
 import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import astuple, replace
+from dataclasses import replace
 from typing import Any
 
 from advbg.attachment import STEPS_OF_A_TRAINING
 from advbg.companions import Companions
+from advbg.companions_state import saved_schedule
 from advbg.masks import is_learned
 from advbg.schedule import PHASES, Schedule
 
@@ -52,9 +53,7 @@ def go_on(companions: Companions, state: Mapping[str, Any], given: Schedule | No
     """
     companions.load_state_dict(state)
     if given is None:
-        # Runs that were saved without it had the default.
-        steps = state["_extra_state"].get("schedule", astuple(Schedule()))
-        companions.options = replace(companions.options, schedule=Schedule(*steps))
+        companions.options = replace(companions.options, schedule=saved_schedule(state["_extra_state"]))
 
 
 def _warn_if_too_long(companions: Companions, schedule: Schedule, total_steps: float) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, SupportsFloat, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import kornia
 import torch
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from advbg.masks.studio import studio_color
+from advbg.numbers import is_number
 
 Model = Callable[[Tensor], Any]
 
@@ -108,7 +109,7 @@ class PaperObjective:
     criterion: Callable[[Any, Any], Tensor] = F.cross_entropy
 
     def __post_init__(self) -> None:
-        if not isinstance(self.area, SupportsFloat) or isinstance(self.area, str) or not 0 < float(self.area) < 1:
+        if not is_number(self.area) or not 0 < float(self.area) < 1:
             raise ValueError(f"`area` (={self.area!r}) must be a share in (0, 1)")
         _check_weights(smoothness=self.smoothness)
 
@@ -135,7 +136,7 @@ class PaperObjective:
 
 def _check_weights(**weights: float) -> None:
     for name, weight in weights.items():
-        if not isinstance(weight, SupportsFloat) or isinstance(weight, str) or not 0 <= float(weight) < math.inf:
+        if not is_number(weight) or not 0 <= float(weight) < math.inf:
             raise ValueError(f"`{name}` (={weight!r}) must be a weight of 0 or more")
 
 
