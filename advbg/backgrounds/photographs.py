@@ -1,6 +1,6 @@
 """Photographs as backgrounds (the paper's "real backgrounds")."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +105,7 @@ def list_images(folder: str | Path, argument: str = "folder") -> list[Path]:
     """Find the images in a folder and its sub-folders.
 
     Args:
-        folder: where to look; hidden files and folders are passed over.
+        folder: where to look, as `visible_files` does.
         argument: what the user calls it, for messages.
 
     Returns:
@@ -118,16 +118,32 @@ def list_images(folder: str | Path, argument: str = "folder") -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"`{argument}` (={str(folder)!r}) is not a directory")
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    )
+    files = sorted(path for path in visible_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     if not files:
         raise ValueError(f"`{argument}` (={str(folder)!r}) has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
+
+
+def visible_files(folder: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
+    """Find the files in a folder and its sub-folders.
+
+    Args:
+        folder: where to look; hidden files and folders are passed over.
+        above: resolved folders by which the way leads; a link back to one of them is not followed.
+
+    Yields:
+        Their paths, those behind links included.
+    """
+    here = folder.resolve()
+    if here in above:
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from visible_files(entry, (*above, here))
+        else:
+            yield entry
 
 
 def read_image(path: Path, channels: int) -> Float[Tensor, "channel height width"]:

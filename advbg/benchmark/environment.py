@@ -2,8 +2,8 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def environment(device: str | torch.device = "cpu") -> dict[str, Mapping[str, st
             "system": platform.platform(),
         }
         | gpu,
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version()} | dict(_versions()),
     }
 
 
@@ -57,6 +57,15 @@ def machines(measured: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) ->
 
 def _name(machine: Mapping[str, str | int]) -> str:
     return str(machine.get("gpu", f"{machine['processor']}, {machine['threads']} of {machine['cores']} cores"))
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    """Of the packages that are there: a result is not lost for one that was taken away, or has another name."""
+    for name in _PACKAGES:
+        try:
+            yield name, version(name)
+        except PackageNotFoundError:
+            continue
 
 
 def _processor() -> str:

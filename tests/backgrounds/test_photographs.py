@@ -190,3 +190,13 @@ def test_a_dark_image_of_sixteen_bits_is_dark(tmp_path: Path) -> None:
 def test_channels_beyond_the_colours_repeat_them_in_turn(tmp_path: Path) -> None:
     pixels = read_image(_save(tmp_path / "image.png", color=(10, 20, 30)), channels=5)
     assert (255 * pixels[:, 0, 0]).round().tolist() == [10, 20, 30, 10, 20]
+
+
+def test_photographs_behind_links_are_found_and_no_circle_is_walked(tmp_path: Path) -> None:
+    elsewhere = _save(tmp_path / "elsewhere" / "deep" / "a.png").parents[1]
+    folder = _save(tmp_path / "folder" / "b.png").parent
+    (folder / "streets").symlink_to(elsewhere)
+    (folder / "self").symlink_to(folder)
+    (folder / ".hidden").symlink_to(elsewhere)
+    (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert list_images(folder) == [folder / "b.png", folder / "streets" / "deep" / "a.png"]

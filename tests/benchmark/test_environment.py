@@ -1,5 +1,7 @@
 """What results say they were measured on."""
 
+from importlib.metadata import PackageNotFoundError, version
+
 import pytest
 import torch
 
@@ -24,3 +26,17 @@ def test_no_gpu_is_named_for_what_ran_on_the_processor(monkeypatch: pytest.Monke
     assert all("gpu" not in described["machine"] for described in (environment(), environment("cpu")))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert "gpu" not in environment("cuda")["machine"]
+
+
+def test_a_package_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = environment()["versions"]
+
+    def version_of(name: str) -> str:
+        if name == "albumentations":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("advbg.benchmark.environment.version", version_of)
+    left = environment()["versions"]
+    assert left == {name: number for name, number in everything.items() if name != "albumentations"}
+    assert len(left) == len(everything) - 1
