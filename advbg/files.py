@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+
+_TEMPORARY = re.compile(r"\..+-[0-9a-f]{32}(\.[^.]+)?")
 
 
 class DamagedStateError(RuntimeError):
@@ -42,6 +45,17 @@ def write_atomically(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of `write_atomically` that a killed process has left, in sub-folders as well.
+
+    Args:
+        folder: that nobody else writes to now.
+    """
+    for file in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(file.name) and file.is_file():
+            file.unlink(missing_ok=True)
 
 
 def save_state(state: Any, path: Path) -> None:

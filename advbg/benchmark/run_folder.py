@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from advbg.benchmark.files import read_json, write_json
+from advbg.files import remove_leftovers
 
 
 def open_folder(
@@ -37,14 +38,16 @@ def open_folder(
         for name, value in ours.items():
             if name not in may_differ and theirs.get(name) != value:
                 raise ValueError(f"the run in {str(output)!r} has `{name}` {theirs.get(name)!r}, not {value!r}")
-    elif output.exists() and any(output.iterdir()):
+    # A run that was killed at once leaves a hidden file, and systems leave their own.
+    elif output.exists() and any(not entry.name.startswith(".") for entry in output.iterdir()):
         raise FileExistsError(f"`output` (={str(output)!r}) has files that are not a run's: choose another")
     return ours
 
 
 def begin_folder(output: Path, settings: Mapping[str, Any]) -> None:
-    """Make the folder and write the settings into it."""
+    """Make the folder and write the settings into it, without what a killed run had half written."""
     output.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(output)
     write_json(output / "settings.json", settings)
 
 
