@@ -18,6 +18,7 @@ from advbg.backgrounds.population import CLIMB_EVERY
 from advbg.benchmark.environment import environment
 from advbg.masks import make_mask_generator
 from advbg.schedule import Schedule
+from advbg.training.devices import named_device
 from advbg.training.models import check_model, check_size, create_model
 from advbg.wrapper import AdversarialBackground
 
@@ -62,10 +63,7 @@ class CostSettings:
         for name, least in (("image_size", 1), ("batch_size", 2), ("repeats", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` (={getattr(self, name)}) must be {least} or more")
-        try:
-            torch.ones(1, device=self.device).item()
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise ValueError(f"`device` (={self.device!r}) cannot be computed on: {error}") from error
+        named_device(self.device)
         check_size(create_model(self.model, CLASSES, seed=0, image_size=self.image_size), self.model, self.image_size)
 
 
