@@ -28,13 +28,17 @@ class TensorBoardLogger:
         log_dir: where the event file goes; made where it is not there.
         every: optimiser steps between two rows and two pictures, 1 or more. Only these wait for the GPU.
         shown_images: of a batch, at most.
+        purge_step: for a training that goes on: the first step that it takes. What is in the folder of this step and of
+            later ones is of steps that were lost, and not shown.
 
     Raises:
         ImportError: where TensorBoard is not installed.
         ValueError: where `every` or `shown_images` is under 1 or not whole.
     """
 
-    def __init__(self, log_dir: str | Path, every: int = 50, *, shown_images: int = 8) -> None:
+    def __init__(
+        self, log_dir: str | Path, every: int = 50, *, shown_images: int = 8, purge_step: int | None = None
+    ) -> None:
         for name, value in (("every", every), ("shown_images", shown_images)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{name}` (={value!r}) must be a whole number, 1 or more")
@@ -43,7 +47,7 @@ class TensorBoardLogger:
         except ImportError as error:
             raise ImportError("`TensorBoardLogger` needs TensorBoard: `pip install advbg[tensorboard]`") from error
         self.every, self.shown_images, self._drawn = every, shown_images, False
-        self.writer = SummaryWriter(str(log_dir))
+        self.writer = SummaryWriter(str(log_dir), purge_step=purge_step)
 
     def __enter__(self) -> "TensorBoardLogger":
         plugin_manager.register(self)

@@ -117,3 +117,13 @@ def test_without_tensorboard_the_error_names_the_extra(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install advbg\[tensorboard\]"):
         TensorBoardLogger(tmp_path)
+
+
+def test_steps_that_were_lost_are_not_shown_beside_those_that_take_their_place(tmp_path: Path) -> None:
+    for first, value in ((1, 1.0), (3, 2.0)):
+        logger = TensorBoardLogger(tmp_path, every=1, purge_step=first)
+        for step in range(first, first + 4):
+            logger.advbg_step("classifier", step, {"loss": torch.tensor(value)})
+        logger.close()
+    steps = [(event.step, event.value) for event in _events(tmp_path).Scalars("advbg/loss")]
+    assert steps == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (6, 2)]
