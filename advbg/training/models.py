@@ -14,14 +14,17 @@ from advbg.naming import name_some
 from advbg.optimization import evaluating
 from advbg.training.tunings import GENTLE, OF_PRETRAINED, ORDINARY, PLAIN
 
+# Models that timm describes elsewhere: whether they are there, `create_model` finds out.
+_SOURCES = ("hf-hub:", "local-dir:")
+
 
 def check_model(name: str) -> None:
-    """Check the name of a timm model.
+    """Check the name of a timm model; one of the Hugging Face hub or in a folder, as timm names it, is not looked for.
 
     Raises:
         ValueError: where timm has none of this name.
     """
-    if not timm.is_model(name):
+    if not name.startswith(_SOURCES) and not timm.is_model(name):
         known = timm.list_models(f"*{name}*") or timm.list_models(f"{name[:4]}*")
         hint = f"; it has {name_some(known)}" if known else ""
         raise ValueError(f"`model` (={name!r}) is no model of timm{hint}")
@@ -167,7 +170,9 @@ def _load_backbone(model: nn.Module, file: Path) -> None:
         raise ValueError(f"`weights` (={str(file)!r}) is damaged or no file of weights: {error}") from error
     ours, heads = model.state_dict(), _classifiers(model)
     theirs = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
-    wanted = {name for name in ours if not name.startswith(heads)}
+    # Files of before torch 0.4 do not count the batches that BatchNorm has seen, and torch takes them as well.
+    counters = {name for name in ours if name.endswith(".num_batches_tracked")} - set(theirs)
+    wanted = {name for name in ours if not name.startswith(heads)} - counters
     if wanted == set(theirs) and any(ours[name].shape != theirs[name].shape for name in wanted):
         theirs = _resampled(theirs, model)
     problems = {

@@ -1,5 +1,6 @@
 """timm models for classes of one's own."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
+from advbg.pixel_space import PixelSpace
 from advbg.training.models import check_model, create_model
 
 NAME = "test_efficientnet"
@@ -112,3 +114,41 @@ def test_weights_of_another_image_size_are_resampled_as_timm_does(tmp_path: Path
     expected = {name: tensor for name, tensor in reference.state_dict().items() if not name.startswith(head)}
     assert expected["pos_embed"].shape != theirs.state_dict()["pos_embed"].shape
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize("name", [NAME, "test_resnet"])
+def test_weights_of_before_batches_were_counted_are_loaded(tmp_path: Path, name: str) -> None:
+    theirs = timm.create_model(name, num_classes=7).state_dict()
+    torch.save({key: tensor for key, tensor in theirs.items() if "num_batches_tracked" not in key}, tmp_path / "w.pth")
+    ours = create_model(name, 3, seed=0, weights=tmp_path / "w.pth").state_dict()
+    assert any(key.endswith("num_batches_tracked") for key in theirs)
+    for key, tensor in ours.items():
+        if not key.startswith(("classifier", "fc")):
+            assert torch.equal(tensor, theirs[key]), key
+
+
+def test_a_model_in_a_folder_is_made_as_timm_makes_it(tmp_path: Path) -> None:
+    theirs = timm.create_model("test_resnet", num_classes=7)
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
+    described = {
+        "mean": [0.4] * 3,
+        "std": [0.3] * 3,
+        "input_size": [3, 96, 96],
+        "classifier": "fc",
+        "first_conv": "conv1",
+    }
+    config = {"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": described}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    name = f"local-dir:{tmp_path}"
+    check_model(name)
+    model = create_model(name, 3, seed=0, pretrained=True, image_size=64)
+    assert torch.equal(model.layer1[0].conv1.weight, theirs.layer1[0].conv1.weight)
+    assert model.get_classifier().out_features == 3
+    assert PixelSpace.of(model).mean == (0.4, 0.4, 0.4)
+
+
+def test_a_model_that_is_in_no_folder_is_refused_when_it_is_made(tmp_path: Path) -> None:
+    name = f"local-dir:{tmp_path / 'nowhere'}"
+    check_model(name)
+    with pytest.raises(ValueError, match="nowhere'\\) cannot be made: Config file not found"):
+        create_model(name, 3, seed=0)
