@@ -24,8 +24,14 @@ def tables(
         Path, typer.Option(parser=some_path, metavar="FOLDER", help="Folder of the runs; what is in it goes on.")
     ] = Path("runs/tables"),
     published: Annotated[
-        Path, typer.Option(parser=some_path, metavar="FOLDER", help="Folder for results, pages and figures.")
-    ] = Path("docs/results"),
+        Path,
+        typer.Option(
+            parser=some_path,
+            metavar="FOLDER",
+            help="Folder for results, pages and figures; it takes rows of the same settings, and those that it has are "
+            "not run again.",
+        ),
+    ] = Path("runs/tables/published"),
     datasets: Annotated[str, typer.Option(help="Separated by commas.")] = "mnist,fashion-mnist",
     seeds: Annotated[str, typer.Option(help="Separated by commas.")] = "0,1,2",
     methods: Annotated[str | None, typer.Option(help="Rows, separated by commas; all by default.")] = None,
@@ -65,6 +71,8 @@ def tables(
             photographs=photographs,
         )
         console = Console()
+        if summary_only and not published.is_dir():
+            raise NotADirectoryError(f"`published` (={str(published)!r}) is not a directory")
         if not summary_only:
             with progress_bar(console) as report, flushing_denormals():
                 run_campaign(campaign, data_dir, output, published, report)
