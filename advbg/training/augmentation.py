@@ -1,4 +1,4 @@
-"""Mild augmentation of batches: every image is mirrored, zoomed and shifted a little at random."""
+"""Mild augmentation of batches: images are mirrored, zoomed and shifted a little at random."""
 
 import kornia.augmentation as kornia
 from jaxtyping import Bool, Float
@@ -9,14 +9,17 @@ _SHIFT = (0.1, 0.1)
 
 
 class MildAugmentation:
-    """Mirrors half of the images, zooms by 0.85 to 1.15 and shifts by a tenth; the border goes on where that shows.
+    """Mirrors some of the images, zooms by 0.85 to 1.15 and shifts by a tenth; the border goes on where that shows.
 
     It draws from the global random stream, which `fit` seeds anew for every epoch.
+
+    Args:
+        hflip: share of the images that are mirrored, in [0, 1].
     """
 
-    def __init__(self) -> None:
+    def __init__(self, hflip: float = 0.5) -> None:
         self.transforms = kornia.AugmentationSequential(
-            kornia.RandomHorizontalFlip(),
+            kornia.RandomHorizontalFlip(p=hflip),
             kornia.RandomAffine(degrees=0.0, translate=_SHIFT, scale=_SCALE, padding_mode="border", p=1.0),
             data_keys=None,
         )

@@ -1,5 +1,6 @@
 """The command `advbg train`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.table import Table
 
 from advbg.command_line import some_path
 from advbg.options import MOST_DISTRACTORS
-from advbg.training.tunings import OF_RANDOM_WEIGHTS, ORDINARY, PLAIN, defaults_of
+from advbg.training.tunings import LIGHTING, OF_RANDOM_WEIGHTS, ORDINARY, PLACEMENT, PLAIN, defaults_of
 
 _PLAIN, _ORDINARY = (defaults_of(tuning, pretrained=True) for tuning in (PLAIN, ORDINARY))
 
@@ -33,7 +34,9 @@ Copies = Annotated[
         "methods without composites have none.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="`auto`, which is the GPU if there is one, `cpu` or `cuda`.")]
+Device = Annotated[
+    str, typer.Option(help="`auto`, which is the GPU if there is one, or as torch names it: `cpu`, `cuda:1`, `mps`.")
+]
 HoldStatistics = Annotated[
     bool,
     typer.Option(
@@ -83,19 +86,65 @@ def train(
         ),
     ] = None,
     copies: Copies = 0.0,
+    placement: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="By how much half of the objects before other backgrounds are shrunk, at most, and moved; "
+            f"by default {PLACEMENT:g}.",
+        ),
+    ] = None,
+    lighting: Annotated[
+        float | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="Half of the composites are in other light: gamma, brightness and contrast change by factors of up to "
+            f"e to this power; by default {LIGHTING:g}.",
+        ),
+    ] = None,
+    clean_share: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of each batch that keeps its own background; by default "
+            f"{OF_RANDOM_WEIGHTS.clean_share:g}, and {_ORDINARY.clean_share:g} if tuning is ordinary.",
+        ),
+    ] = None,
     photographs: Annotated[
         Path | None,
         typer.Option(parser=some_path, metavar="FOLDER", help="Backgrounds of the method `photographs`."),
     ] = None,
     epochs: Annotated[int, typer.Option(help="Passes over the images, all phases together.")] = 6,
-    batch_size: Annotated[int, typer.Option(help="Images in a step.")] = 32,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            help="Images in a step, or more: those that fill no batch of their own are shared out among the others, "
+            "which are nearly twice as large at most."
+        ),
+    ] = 32,
+    hflip: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the training images that are mirrored; 0 where left and right tell classes apart.",
+        ),
+    ] = 0.5,
     learning_rate: LearningRate = None,
     tuning: Tuning = None,
     hold_statistics: HoldStatistics = False,
     image_size: Annotated[int | None, typer.Option(help="Side of the images; the model's own by default.")] = (None),
     fit: Annotated[str, typer.Option(help="`pad` images to squares in their border's colour, or `crop`.")] = "pad",
     test_fit: Annotated[str, typer.Option(help="The same for the test folders.")] = "crop",
-    validation_share: Annotated[float, typer.Option(help="Share of each class's images that is held out.")] = 0.2,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            parser=some_path, metavar="FOLDER", help="Hold out these images instead of some that are drawn from FOLDER."
+        ),
+    ] = None,
+    validation_share: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Share of each class that is held out; by default 0.2.")
+    ] = None,
+    split_seed: Annotated[int, typer.Option(help="Says which images are held out, whatever the seed.")] = 0,
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Go on without files that cannot be read.")
     ] = False,
@@ -134,7 +183,9 @@ def train(
             image_size=image_size,
             fit=fit,
             test_fit=test_fit,
+            validation=str(validation) if validation else None,
             validation_share=validation_share,
+            split_seed=split_seed,
             skip_unreadable=skip_unreadable,
             tensorboard=tensorboard,
             device=device,
@@ -147,10 +198,14 @@ def train(
                 clutter=clutter,
                 distractors=distractors,
                 copies=copies,
+                placement=placement,
+                lighting=lighting,
+                clean_share=clean_share,
                 hold_statistics=hold_statistics,
                 photographs=str(photographs) if photographs else None,
                 epochs=epochs,
                 batch_size=batch_size,
+                hflip=hflip,
                 seed=seed,
                 precision=precision,
             ),
@@ -158,7 +213,7 @@ def train(
         path = output or run_folder("train", resume=resume)
         begins_in_a_new_folder = output is None and not path.exists()
         shown = photographs_in(settings.training.companion_options() or {})
-        check_apart(path, (folder, *(test or ()), *(source.folder for source in shown)))
+        check_apart(path, (*settings.folders, *(source.folder for source in shown)))
         kept = open_folder(path, settings.named(), resume=resume, may_differ=("tests", "device", "tensorboard"))
     with stoppable("stopped before any training"), mendable(), console.status("reading images"):
         run = prepare(settings)
@@ -171,11 +226,16 @@ def train(
         begin_folder(path, kept)
     try:
         with resumable(), progress_bar(console) as report, flushing_denormals():
-            results = train_folder(run, path, report)
+            results = train_folder(run, path, report, partial(console.print, highlight=False, soft_wrap=True))
     except ValueError as error:
         raise UserError(str(error)) from error
     console.print(results_table(results))
     images = results["images"]
+    if images["replaceable"] < images["held_out"]:
+        console.print(
+            f"{images['held_out'] - images['replaceable']} of {images['held_out']} held-out images have no plain "
+            "background that could be replaced: they are not tested before others"
+        )
     if images["copies"]:
         console.print(
             f"{images['copies']} of {images['held_out']} held-out images have a copy among the training images"

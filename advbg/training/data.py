@@ -59,6 +59,19 @@ class TrainingData:
         trained = {hash(image.numpy().tobytes()) for image in self.images}
         return sum(hash(image.numpy().tobytes()) in trained for image in self.held_out_images)
 
+    def check_classes(self, classes: int) -> None:
+        """Check that a model tells enough classes apart.
+
+        Args:
+            classes: how many logits it has.
+
+        Raises:
+            ValueError: where a target is none of them.
+        """
+        for name in ("targets", "held_out_targets"):
+            if (largest := int(getattr(self, name).max())) >= classes:
+                raise ValueError(f"`{name}` go up to {largest}, but the model has {classes} logits")
+
     def _check(self, name: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
         value = getattr(self, name)
         if value.dtype != dtype or tuple(value.shape) != shape:

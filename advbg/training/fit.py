@@ -125,13 +125,14 @@ def fit(
 
     Raises:
         DamagedStateError: where `state_file` is damaged or of another training.
-        ValueError: where the training has fewer steps than phases or diverges, or is gentle and the model has no
-            linear classifier that timm's `get_classifier` finds.
+        ValueError: where the training has fewer steps than phases or diverges, targets are beyond the model's logits,
+            or it is gentle and the model has no linear classifier that timm's `get_classifier` finds.
     """
     check_length(settings, len(data.images))
     batches = steps_per_epoch(len(data.images), settings.batch_size)
     total_steps = settings.epochs * batches
     fitted = _start(model, data, settings, total_steps)
+    data.check_classes(predict(model, data.images[:1], bfloat16=settings.precision == "bfloat16").shape[1])
     forward = fitted.wrapper or model
     optimizer = create_optimizer_v2(
         model, opt="adamw", lr=settings.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True
@@ -215,7 +216,7 @@ class _Loop:
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
         data, device = self.data, device_of(self.fitted.model)
-        space, augment = PixelSpace.of(self.fitted.model), MildAugmentation()
+        space, augment = PixelSpace.of(self.fitted.model), MildAugmentation(self.settings.hflip)
         order = torch.randperm(len(data.images))
         for indices in order.tensor_split(steps_per_epoch(len(order), self.settings.batch_size)):
             silhouettes = data.silhouettes[indices].to(device) if data.silhouettes is not None else None

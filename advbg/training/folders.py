@@ -3,7 +3,7 @@
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,12 @@ import torch
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-from advbg.backgrounds.photographs import IMAGE_SUFFIXES
+from advbg.backgrounds.photographs import IMAGE_SUFFIXES, visible_files
 from advbg.naming import name_some
 from advbg.training.squares import read_square
+
+# What data sets call their parts; a folder with no others is taken for the root of one.
+_PARTS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class LoadedImages:
     files: tuple[Path, ...]
     unreadable: dict[Path, str]
 
+    def chosen(self, indices: Int64[Tensor, "chosen"]) -> "LoadedImages":
+        """Copies of some of the images."""
+        files = tuple(self.files[index] for index in indices.tolist())
+        return LoadedImages(self.pixels[indices], self.targets[indices], files, {})
+
 
 def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
     """List the classes of a folder and their image files (jpg, png, bmp, webp, tif), sub-folders included.
@@ -76,7 +84,7 @@ def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
             passed_over[entry.suffix.lower() or entry.name] += 1
             continue
         images = found.setdefault(unicodedata.normalize("NFC", entry.name), [])
-        for file in _visible_files(entry, (folder.resolve(),)):
+        for file in visible_files(entry, (folder.resolve(),)):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 images.append(file)
             else:
@@ -103,8 +111,14 @@ def check_training_folder(folder: ClassFolder) -> None:
     """Check that a folder can be trained on.
 
     Raises:
-        ValueError: where it has one class only, or a class has one image, of which none could be held out.
+        ValueError: where it has one class only, its classes are parts of a data set, or a class has one image, of
+            which none could be held out.
     """
+    if {name.lower() for name in folder.classes} <= _PARTS:
+        raise ValueError(
+            f"`FOLDER` (={str(folder.path)!r}) has {', '.join(folder.classes)} for classes, which are parts of a data "
+            "set: pass one of them, and others as --validation or --test"
+        )
     if len(folder.classes) < 2:
         raise ValueError(f"`FOLDER` (={str(folder.path)!r}) has one class only: {', '.join(folder.classes)}")
     counts = Counter(folder.labels)
@@ -115,15 +129,20 @@ def check_training_folder(folder: ClassFolder) -> None:
         )
 
 
-def check_test_folder(folder: ClassFolder, classes: Sequence[str]) -> None:
+def check_test_folder(folder: ClassFolder, classes: Sequence[str], argument: str = "--test") -> None:
     """Check that a test folder has no classes but those of the training; it may lack some.
+
+    Args:
+        folder: from `find_classes`.
+        classes: of the training.
+        argument: what the command line calls the folder, for messages.
 
     Raises:
         ValueError: where it has others; they are named.
     """
     if unknown := sorted(set(folder.classes) - set(classes)):
         raise ValueError(
-            f"`--test` (={str(folder.path)!r}) has classes that the training folder has not: {', '.join(unknown)}"
+            f"`{argument}` (={str(folder.path)!r}) has classes that the training folder has not: {', '.join(unknown)}"
         )
 
 
@@ -167,27 +186,37 @@ def load_images(
     return LoadedImages(pixels, targets, tuple(folder.files[index] for index in kept), unreadable)
 
 
-def split(images: LoadedImages, classes: Sequence[str], share: float, seed: int) -> tuple[Tensor, Tensor]:
+def check_readable(images: LoadedImages, classes: Sequence[str]) -> None:
+    """Check that two images or more are left of each class, where unreadable ones were skipped.
+
+    Args:
+        images: of a training folder.
+        classes: their names.
+
+    Raises:
+        ValueError: where a class has fewer; it is named.
+    """
+    for name, count in zip(classes, torch.bincount(images.targets, minlength=len(classes)).tolist(), strict=True):
+        if count < 2:
+            raise ValueError(f"class {name!r} has {count} images that can be read, but each class needs 2")
+
+
+def split(images: LoadedImages, classes: int, share: float, seed: int) -> tuple[Tensor, Tensor]:
     """Choose images to hold out, the same share of each class.
 
     Args:
-        images: at least 2 of each class.
-        classes: their names, for messages.
+        images: at least 2 of each class, as `check_readable` has it.
+        classes: how many there are.
         share: of the images of each class, in (0, 1); at least one is held out and one is left.
         seed: the same one holds out the same files.
 
     Returns:
         Indices of the training images and of those that are held out, both in ascending order.
-
-    Raises:
-        ValueError: where a class has fewer than 2 images, after unreadable ones were skipped; it is named.
     """
     generator = torch.Generator().manual_seed(seed)
     held_out = []
-    for target, name in enumerate(classes):
+    for target in range(classes):
         members = torch.nonzero(images.targets == target).flatten()
-        if len(members) < 2:
-            raise ValueError(f"class {name!r} has {len(members)} images that can be read, but each class needs 2")
         count = min(max(1, round(share * len(members))), len(members) - 1)
         held_out.append(members[torch.randperm(len(members), generator=generator)[:count]])
     is_held_out = torch.zeros(len(images.targets), dtype=torch.bool)
@@ -208,20 +237,6 @@ def check_apart(output: Path, folders: Sequence[Path]) -> None:
     for folder in folders:
         if output.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"`output` (={str(output)!r}) lies in {str(folder)!r}, among the images: pass another")
-
-
-def _visible_files(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Files in a folder, those behind links included, but no way leads into a folder that it comes from."""
-    here = folder.resolve()
-    if here in above:
-        return
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            yield from _visible_files(entry, (*above, here))
-        else:
-            yield entry
 
 
 def check_memory(needed: int, what: str, hint: str) -> None:

@@ -1,14 +1,12 @@
 """Everything that a run of `advbg train` needs, read and checked before anything is written."""
 
 import importlib
-import os
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from timm.data.config import resolve_model_data_config
-from torch import Tensor, nn
+from torch import nn
 
 from advbg.backgrounds.photographs import open_upright
 from advbg.naming import name_some
@@ -19,6 +17,7 @@ from advbg.training.folders import (
     ClassFolder,
     LoadedImages,
     check_memory,
+    check_readable,
     check_test_folder,
     check_training_folder,
     find_classes,
@@ -30,10 +29,13 @@ from advbg.training.models import check_model, check_size, check_tuned_model, ch
 from advbg.training.settings import FitSettings, photographs_in
 from advbg.training.squares import check_fit
 from advbg.training.tunings import GENTLE
+from advbg.training.unseen import check_unseen
 
 # Sets of images in the results, beside the test folders.
 HELD_OUT = "held-out"
 BEFORE = "held-out, before "
+
+_HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,12 @@ class RunSettings:
         image_size: side of the images in pixels, 8 or more; None for the model's own.
         fit: how images of `folder` become square, `pad` or `crop`.
         test_fit: how images of `tests` become square.
-        validation_share: share of the images of each class that is held out, in (0, 1).
+        validation: folder of the images that are held out, with classes of `folder`; None to draw them from `folder`.
+        validation_share: share of the images of each class that is drawn, in (0, 1); None for 0.2.
+        split_seed: says which ones are, whatever the seed of the training, from 0 to 2**63 - 1.
         skip_unreadable: whether to go on without files that cannot be read, photographs among them.
         tensorboard: whether to write logs for TensorBoard.
-        device: `cpu`, `cuda` or `auto`.
+        device: as `choose_device` takes it.
         training: how the model is trained.
 
     Raises:
@@ -67,7 +71,9 @@ class RunSettings:
     image_size: int | None = None
     fit: str = "pad"
     test_fit: str = "crop"
-    validation_share: float = 0.2
+    validation: str | None = None
+    validation_share: float | None = None
+    split_seed: int = 0
     skip_unreadable: bool = False
     tensorboard: bool = False
     device: str = "auto"
@@ -84,9 +90,26 @@ class RunSettings:
             raise ValueError(f"`image_size` (={self.image_size}) must be 8 or more")
         check_fit(self.fit, "fit")
         check_fit(self.test_fit, "test_fit")
-        if not 0 < self.validation_share < 1:
+        if self.validation is not None and self.validation_share is not None:
+            raise ValueError(
+                f"`validation_share` (={self.validation_share!r}) and `validation` (={self.validation!r}) are two "
+                "answers to one question"
+            )
+        if not 0 < self.held_out_share < 1:
             raise ValueError(f"`validation_share` (={self.validation_share!r}) must be a share in (0, 1)")
+        if not 0 <= self.split_seed < 2**63:
+            raise ValueError(f"`split_seed` (={self.split_seed!r}) must be from 0 to 2**63 - 1")
         choose_device(self.device)
+
+    @property
+    def held_out_share(self) -> float:
+        """Of each class, where images are drawn."""
+        return _HELD_OUT_SHARE if self.validation_share is None else self.validation_share
+
+    @property
+    def folders(self) -> list[Path]:
+        """All folders of classes."""
+        return [Path(folder) for folder in (self.folder, self.validation, *self.tests) if folder is not None]
 
     def named(self) -> dict[str, Any]:
         """All settings by their names, those of the training among them."""
@@ -101,42 +124,33 @@ class PreparedRun:
         settings: of the run.
         model: on its device.
         classes: their names.
-        images: of the training folder.
-        split: indices of the training images and of those that are held out.
-        tests: images of the other folders by name.
+        training: images to train on.
+        held_out: images that are held out.
+        tests: images of the test folders by name.
+        unreadable: files that were skipped, over all folders.
         passed_over: files that are no images, by their endings, over all folders.
     """
 
     settings: RunSettings
     model: nn.Module
     classes: tuple[str, ...]
-    images: LoadedImages
-    split: tuple[Tensor, Tensor]
+    training: LoadedImages
+    held_out: LoadedImages
     tests: dict[str, LoadedImages]
+    unreadable: list[str]
     passed_over: dict[str, int]
 
     @property
     def data(self) -> TrainingData:
-        """The training folder's images, split."""
-        training, held_out = self.split
-        pixels, targets = self.images.pixels, self.images.targets
-        return TrainingData(pixels[training], targets[training], pixels[held_out], targets[held_out])
-
-    @property
-    def unreadable(self) -> list[str]:
-        """Files that were skipped, over all folders."""
-        images = [str(file) for images in (self.images, *self.tests.values()) for file in images.unreadable]
-        return images + list(self.settings.training.leave_out or ())
+        """The images to train on and those that are held out."""
+        training, held_out = self.training, self.held_out
+        return TrainingData(training.pixels, training.targets, held_out.pixels, held_out.targets)
 
     @property
     def photographs(self) -> list[str]:
         """Paths of the photographs that the training shows."""
         sources = photographs_in(self.settings.training.companion_options() or {})
         return sorted({str(file) for source in sources for file in source.files})
-
-    def files(self, indices: Tensor) -> list[str]:
-        """Paths of images of the training folder."""
-        return [str(self.images.files[index]) for index in indices.tolist()]
 
 
 def prepare(settings: RunSettings) -> PreparedRun:
@@ -149,9 +163,12 @@ def prepare(settings: RunSettings) -> PreparedRun:
     folder = find_classes(Path(settings.folder))
     check_training_folder(folder)
     tests = _name_tests([find_classes(Path(path), "--test") for path in settings.tests])
-    for test in tests.values():
-        check_test_folder(test, folder.classes)
-    _check_unseen(folder, tests, settings.training)
+    validation = find_classes(Path(settings.validation), "--validation") if settings.validation else None
+    tested = [("--test", test) for test in tests.values()] + ([("--validation", validation)] if validation else [])
+    for argument, test in tested:
+        check_test_folder(test, folder.classes, argument)
+    shown = {file for source in photographs_in(settings.training.companion_options() or {}) for file in source.files}
+    check_unseen(tested, {"FOLDER": folder.files, "the photographs": shown})
     weights = Path(settings.weights) if settings.weights else None
     model = create_model(
         settings.model,
@@ -169,24 +186,31 @@ def prepare(settings: RunSettings) -> PreparedRun:
     if settings.tensorboard:
         importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
     # Splitting copies the training folder's images.
-    count = 2 * len(folder.files) + sum(len(test.files) for test in tests.values())
+    count = (1 if validation else 2) * len(folder.files) + sum(len(test.files) for _, test in tested)
     check_memory(3 * count * size**2, f"`image_size` (={size})", "pass a smaller --image-size")
     skip = settings.skip_unreadable
     images = load_images(folder, folder.classes, size, settings.fit, skip_unreadable=skip)
-    parts = split(images, folder.classes, settings.validation_share, settings.training.seed)
+    check_readable(images, folder.classes)
+    if validation is not None:
+        training, held_out = images, load_images(validation, folder.classes, size, settings.fit, skip_unreadable=skip)
+    else:
+        parts = split(images, len(folder.classes), settings.held_out_share, settings.split_seed)
+        training, held_out = (images.chosen(part) for part in parts)
     loaded = {
         name: load_images(test, folder.classes, size, settings.test_fit, skip_unreadable=skip)
         for name, test in tests.items()
     }
+    unreadable = {file for found in (images, held_out, *loaded.values()) for file in found.unreadable}
     passed_over: dict[str, int] = {}
-    for found in (folder, *tests.values()):
+    for found in (folder, *(test for _, test in tested)):
         for ending, count in found.passed_over.items():
             passed_over[ending] = passed_over.get(ending, 0) + count
-    check_length(settings.training, len(parts[0]))
+    check_length(settings.training, len(training.pixels))
     if broken := _broken_photographs(settings.training, skip=skip):
         settings = replace(settings, training=replace(settings.training, leave_out=broken))
     model = model.to(choose_device(settings.device))
-    return PreparedRun(settings, model, folder.classes, images, parts, loaded, passed_over)
+    skipped = [*sorted(str(file) for file in unreadable), *(settings.training.leave_out or ())]
+    return PreparedRun(settings, model, folder.classes, training, held_out, loaded, skipped, passed_over)
 
 
 def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]:
@@ -208,19 +232,6 @@ def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]
         listed = name_some(list(problems.values()), "; ")
         raise ValueError(f"{len(problems)} of {len(files)} photographs cannot be read{hint}: {listed}")
     return tuple(str(file) for file in problems)
-
-
-def _check_unseen(folder: ClassFolder, tests: Mapping[str, ClassFolder], settings: FitSettings) -> None:
-    """Refuse tests on what is trained on, images or photographs."""
-    shown = {file for source in photographs_in(settings.companion_options() or {}) for file in source.files}
-    for what, files in (("FOLDER", folder.files), ("the photographs", shown)):
-        trained = {os.path.realpath(file) for file in files}
-        for test in tests.values():
-            if seen := [str(file) for file in test.files if os.path.realpath(file) in trained]:
-                raise ValueError(
-                    f"`--test` (={str(test.path)!r}) has {len(seen)} of its {len(test.files)} images from {what}, "
-                    f"which are trained on: {name_some(seen)}"
-                )
 
 
 def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Bool
 from timm.data.config import resolve_model_data_config
 from torch import Tensor
 
@@ -22,6 +23,8 @@ from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import before_patterns, predict, rate
 
 _SHOWN_IMAGES = 8
+# Of an image, so much must be found to be background for it to be tested before others.
+_LEAST_BACKGROUND = 0.05
 _HEADER = "advbg_train"
 
 
@@ -41,7 +44,6 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
     best_model.load_state_dict(fitted.best_weights)
     device = device_of(fitted.model)
     measured, best = {}, {}
-    # Where an image's background is not plain, the flood stops early, and what it does not reach stays.
     silhouettes = flooded_silhouettes(data.held_out_images)
     for name, pixels, targets, files in _sets(run, data, silhouettes):
         last_logits, best_logits = (predict(model, pixels, bfloat16=bfloat16) for model in (fitted.model, best_model))
@@ -61,6 +63,7 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
             "held_out": len(data.held_out_images),
             "copies": data.count_copies(),
             "background_share": round(100 * (1 - silhouettes.float().mean().item()), 1),
+            "replaceable": int(_replaceable(silhouettes).sum()),
             "unreadable": run.unreadable,
             "passed_over": run.passed_over,
         },
@@ -73,12 +76,22 @@ def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[st
 
 def _sets(run: PreparedRun, data: TrainingData, silhouettes: Tensor) -> Iterator[tuple[str, Tensor, Tensor, list[str]]]:
     """Name, images, targets and files of all that there is to test on; one by one, since patterns are copies."""
-    files = run.files(run.split[1])
+    files = [str(file) for file in run.held_out.files]
     yield HELD_OUT, data.held_out_images, data.held_out_targets, files
     for name, test in run.tests.items():
         yield name, test.pixels, test.targets, [str(file) for file in test.files]
-    for name, changed in before_patterns(data.held_out_images, silhouettes):
-        yield f"{BEFORE}{name}", changed, data.held_out_targets, files
+    # Where an image's background is not plain, the flood stops early: before another one it would be the image itself.
+    chosen = torch.nonzero(_replaceable(silhouettes)).flatten()
+    if not len(chosen):
+        return
+    files, targets = [files[index] for index in chosen.tolist()], data.held_out_targets[chosen]
+    for name, changed in before_patterns(data.held_out_images[chosen], silhouettes[chosen]):
+        yield f"{BEFORE}{name}", changed, targets, files
+
+
+def _replaceable(silhouettes: Bool[Tensor, "count 1 height width"]) -> Bool[Tensor, "count"]:
+    """Which images have a background to replace."""
+    return 1 - silhouettes.float().mean(dim=(1, 2, 3)) >= _LEAST_BACKGROUND
 
 
 def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
@@ -90,7 +103,7 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
         output: the folder.
     """
     config = resolve_model_data_config(fitted.model)
-    size = run.images.pixels.shape[-1]
+    size = run.training.pixels.shape[-1]
     description = {
         "model": run.settings.model,
         "options": size_options(run.settings.model, size),

@@ -19,7 +19,12 @@ from advbg.training.results import draw_composites, measure_run, save_run
 _MOMENTS = 5
 
 
-def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], None]) -> dict[str, Any]:
+def train_folder(
+    run: PreparedRun,
+    output: Path,
+    report: Callable[[Progress], None],
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
     """Train and test in a folder that `begin_folder` made.
 
     Args:
@@ -27,6 +32,7 @@ def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], No
         output: the folder; it gets `results.json`, `history.json`, `split.json`, `model.safetensors` (last epoch),
             `best.safetensors`, `companions.pt` for a method with companions, and figures.
         report: called after every step.
+        tell: called after every epoch, with a line about it.
 
     Returns:
         What `results.json` holds.
@@ -35,14 +41,15 @@ def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], No
         DamagedStateError: where the state in the folder is damaged or of another training.
         ValueError: where files of the training folder, or photographs, are others than when the run began.
     """
-    training, held_out = run.split
-    images = {"training": run.files(training), "held_out": run.files(held_out)}
+    loaded = {"training": run.training, "held_out": run.held_out}
+    images = {part: [str(file) for file in found.files] for part, found in loaded.items()}
     _check_split(output / "split.json", images | {"photographs": run.photographs})
     data = run.data
-    logger = TensorBoardLogger(output / "tensorboard") if run.settings.tensorboard else None
+    logger = _logger(output) if run.settings.tensorboard else None
 
     def after_epoch(fitted: Fitted) -> None:
         write_json(output / "history.json", fitted.history)
+        tell(_line(fitted.history[-1], run.settings.training.epochs))
         if logger is not None:
             for name in ("loss", "held_out_loss", "held_out_accuracy"):
                 logger.writer.add_scalar(f"train/{name}", fitted.history[-1][name], len(fitted.history))
@@ -65,6 +72,21 @@ def train_folder(run: PreparedRun, output: Path, report: Callable[[Progress], No
     results = measure_run(fitted, run, data)
     write_json(output / "results.json", results)
     return results
+
+
+def _logger(output: Path) -> TensorBoardLogger:
+    """A logger that goes on after the last whole epoch."""
+    goes_on = (output / "state.pt").is_file() and (output / "history.json").is_file()
+    history = json.loads((output / "history.json").read_text(encoding="utf-8")) if goes_on else []
+    taken = sum(sum(epoch["steps"].values()) for epoch in history)
+    return TensorBoardLogger(output / "tensorboard", purge_step=taken + 1)
+
+
+def _line(epoch: dict[str, Any], epochs: int) -> str:
+    return (
+        f"epoch {epoch['epoch']}/{epochs} ({', '.join(epoch['phases'])}): loss {epoch['loss']:.3f}, held-out loss "
+        f"{epoch['held_out_loss']:.3f}, held-out accuracy {epoch['held_out_accuracy']:.1f} %, {epoch['seconds']:.0f} s"
+    )
 
 
 def _moments(epochs: int) -> set[int]:

@@ -12,7 +12,16 @@ from advbg.benchmark.methods import METHODS, PHOTOGRAPHS, companion_options
 from advbg.benchmark.reproduce import check_precision
 from advbg.options import Options
 from advbg.schedule import Schedule
-from advbg.training.tunings import GENTLE, OF_PRETRAINED, OF_RANDOM_WEIGHTS, PLAIN, check_tuning, defaults_of
+from advbg.training.tunings import (
+    GENTLE,
+    LIGHTING,
+    OF_PRETRAINED,
+    OF_RANDOM_WEIGHTS,
+    PLACEMENT,
+    PLAIN,
+    check_tuning,
+    defaults_of,
+)
 
 # AG-CNN is a model of its own, not a way to train any model.
 TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
@@ -22,6 +31,9 @@ PROPOSAL, PAPER, BASELINE = "proposal", "paper", "baseline"
 
 # What stands in its backgrounds, since the others are of one source each.
 _OF_THE_PROPOSAL = ("clutter", "distractors")
+
+# How composites are made, by the methods that make any in another way than the paper's.
+_OF_COMPOSITES = ("clean_share", "placement", "lighting")
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,7 @@ class FitSettings:
             which are nearly twice as large at most.
         learning_rate: the largest of one cycle, above 0.
         seed: of everything random, from 0 to 2**63 - 1.
+        hflip: share of the training images that are mirrored, whatever the method, in [0, 1].
         precision: `float32`, or `bfloat16` for training under autocast.
         classifier_share: of the steps, before masks are learned.
         mask_share: of the steps, in which masks are learned; above 0.
@@ -67,12 +80,13 @@ class FitSettings:
     batch_size: int = 32
     learning_rate: float = OF_RANDOM_WEIGHTS.learning_rate
     seed: int = 0
+    hflip: float = 0.5
     precision: str = "float32"
     classifier_share: float = OF_RANDOM_WEIGHTS.classifier_share
     mask_share: float = OF_RANDOM_WEIGHTS.mask_share
     clean_share: float = OF_RANDOM_WEIGHTS.clean_share
-    placement: float = 0.5
-    lighting: float = 0.4
+    placement: float = PLACEMENT
+    lighting: float = LIGHTING
     copies: float = 0.0
     clutter: float | None = None
     distractors: float | None = None
@@ -90,21 +104,25 @@ class FitSettings:
             tuning: one of `TUNINGS`.
             learning_rate: instead of the one that suits it.
             pretrained: whether the model knows something; taken for granted where `tuning` is `gentle` or `ordinary`.
-            others: further arguments by their names.
+            others: further arguments by their names; None where nothing is said.
 
         Raises:
             NotADirectoryError: as for any settings.
             ValueError: likewise.
         """
         defaults = defaults_of(tuning, pretrained=pretrained)
-        method = others.get("method", PROPOSAL)
+        said = {name: value for name, value in others.items() if value is not None}
+        method = said.get("method", PROPOSAL)
+        for name in _OF_COMPOSITES:
+            if name in said and method in (BASELINE, PAPER):
+                raise ValueError(f"`{name}` (={said[name]!r}) makes no difference to `method` {method}: leave it out")
         # The paper's mask generator begins with no guess, and needs the steps of the other tunings.
         shares = defaults if method != PAPER else defaults_of(PLAIN, pretrained=pretrained or tuning in OF_PRETRAINED)
         options: dict[str, Any] = {
             "classifier_share": shares.classifier_share,
             "mask_share": shares.mask_share,
             "clean_share": defaults.clean_share,
-            **others,
+            **said,
         }
         if method == PROPOSAL:
             suits = {name: getattr(defaults, name) for name in _OF_THE_PROPOSAL}
@@ -129,6 +147,8 @@ class FitSettings:
             raise ValueError(f"`seed` (={self.seed!r}) must be less than 2**63")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"`learning_rate` (={self.learning_rate!r}) must be above 0")
+        if not 0 <= self.hflip <= 1:
+            raise ValueError(f"`hflip` (={self.hflip!r}) must be a share in [0, 1]")
         check_precision(self.precision)
         check_tuning(self.tuning)
         for name in ("background", *_OF_THE_PROPOSAL):
@@ -176,7 +196,7 @@ class FitSettings:
         return options
 
     def _composites(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("clean_share", "placement", "lighting", "copies")}
+        return {name: getattr(self, name) for name in (*_OF_COMPOSITES, "copies")}
 
 
 def photographs_in(options: Mapping[str, Any]) -> list[Photographs]:

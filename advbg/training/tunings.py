@@ -8,6 +8,9 @@ PLAIN, ORDINARY, GENTLE = TUNINGS = ("plain", "ordinary", "gentle")
 # Those that say what becomes of what a model knows already.
 OF_PRETRAINED = (ORDINARY, GENTLE)
 
+# How composites look, whatever the tuning: elsewhere objects do not fill the frame, and the light is another.
+PLACEMENT, LIGHTING = 0.5, 0.4
+
 
 @dataclass(frozen=True)
 class TuningDefaults:

@@ -8,6 +8,9 @@ import pytest
 import torch
 
 from advbg.training.data import TrainingData
+from advbg.training.fit import fit
+from advbg.training.settings import FitSettings
+from tests.models import tiny_classifier
 from tests.training.made_up import some_data
 
 
@@ -47,3 +50,15 @@ def test_held_out_images_are_counted_that_are_trained_on_as_well() -> None:
     held_out[2, 0, 0, 0] = 17
     data = TrainingData(images, torch.zeros(len(images)).long(), held_out, torch.zeros(4).long())
     assert data.count_copies() == 3
+
+
+@pytest.mark.parametrize(("name", "value"), [("targets", 3), ("held_out_targets", 5)])
+def test_a_target_beyond_the_models_logits_is_refused_before_the_first_step(name: str, value: int) -> None:
+    data = some_data()
+    targets = getattr(data, name).clone()
+    targets[-1] = value
+    wrong = replace(data, **{name: targets})
+    never = lambda _: pytest.fail("a step was taken")  # noqa: E731
+    with pytest.raises(ValueError, match=f"`{name}` go up to {value}, but the model has 3 logits"):
+        fit(tiny_classifier(classes=3), wrong, FitSettings("baseline", epochs=2, batch_size=6), report=never)
+    wrong.check_classes(value + 1)

@@ -11,6 +11,7 @@ from PIL import Image
 from advbg.training import folders
 from advbg.training.folders import (
     check_memory,
+    check_readable,
     check_test_folder,
     check_training_folder,
     find_classes,
@@ -133,18 +134,18 @@ def test_tiny_images_are_enlarged(tmp_path: Path) -> None:
 
 def test_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
     images = loaded(a_folder(tmp_path / "f", 10))
-    training, held_out = split(images, ["blå", "green", "red"], 0.2, seed=0)
+    training, held_out = split(images, 3, 0.2, seed=0)
     assert torch.bincount(images.targets[held_out]).tolist() == [2, 2, 2]
     assert sorted([*training.tolist(), *held_out.tolist()]) == list(range(30))
-    again = split(images, ["blå", "green", "red"], 0.2, seed=0)
+    again = split(images, 3, 0.2, seed=0)
     assert torch.equal(again[1], held_out)
-    assert not torch.equal(split(images, ["blå", "green", "red"], 0.2, seed=1)[1], held_out)
+    assert not torch.equal(split(images, 3, 0.2, seed=1)[1], held_out)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
 def test_every_class_has_images_on_both_sides(tmp_path: Path, share) -> None:
     images = loaded(a_folder(tmp_path / "f", 2))
-    for part in split(images, ["blå", "green", "red"], share, seed=0):
+    for part in split(images, 3, share, seed=0):
         assert torch.bincount(images.targets[part]).tolist() == [1, 1, 1]
 
 
@@ -152,4 +153,20 @@ def test_a_class_that_loses_its_images_is_named(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "f", 2)
     (folder / "green" / "1.png").write_bytes(b"")
     with pytest.raises(ValueError, match="class 'green' has 1 images that can be read"):
-        split(loaded(folder, skip_unreadable=True), ["blå", "green", "red"], 0.2, seed=0)
+        check_readable(loaded(folder, skip_unreadable=True), ["blå", "green", "red"])
+
+
+@pytest.mark.parametrize("parts", [("train", "val"), ("Training", "Validation", "Test")])
+def test_the_root_of_a_data_set_is_not_taken_for_a_folder_of_classes(tmp_path: Path, parts) -> None:
+    for name in parts:
+        a_folder(tmp_path / name, 2)
+    with pytest.raises(ValueError, match=f"has {', '.join(sorted(parts))} for classes, which are parts of a data set"):
+        check_training_folder(find_classes(tmp_path))
+
+
+def test_parts_of_a_data_set_among_others_are_classes(tmp_path: Path) -> None:
+    for name in ("train", "bus"):
+        (tmp_path / name).mkdir()
+        for index in range(2):
+            a_picture(seed=index).save(tmp_path / name / f"{index}.png")
+    check_training_folder(find_classes(tmp_path))

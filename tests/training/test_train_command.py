@@ -46,7 +46,15 @@ def test_a_run_leaves_weights_results_and_figures(finished: Path) -> None:
     # A block is a third of its picture's height and width.
     assert results["images"].pop("background_share") == pytest.approx(100 * 8 / 9, abs=3)
     # Two of the made-up pictures are alike, by chance.
-    counts = {"size": 32, "training": 24, "held_out": 6, "copies": 1, "unreadable": [], "passed_over": {}}
+    counts = {
+        "size": 32,
+        "training": 24,
+        "held_out": 6,
+        "replaceable": 6,
+        "copies": 1,
+        "unreadable": [],
+        "passed_over": {},
+    }
     assert results["images"] == counts
     assert list(results["phase_seconds"]) == ["first guess", "classifier", "mask", "adversarial"]
     assert {"machine", "versions", "settings", "seconds", "seed", "method", "model"} < set(results)
@@ -119,6 +127,10 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     assert train(monkeypatch, folder, "run", "--resume") == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in lines] == ["epoch 2/3 (mask, adversarial)", "epoch 3/3 (adversarial)"]
+    losses = [epoch["held_out_loss"] for epoch in json.loads(Path("run/history.json").read_text())]
+    assert f"held-out loss {losses[1]:.3f}, held-out accuracy" in lines[0]
     ours, theirs = (load_file(path / "model.safetensors") for path in (Path("run"), finished))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert results_of(Path("run"))["sets"]["held-out"] == results_of(finished)["sets"]["held-out"]

@@ -1,5 +1,6 @@
 """What `advbg train` refuses, and what it says."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,16 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--validation-share", "1"], "`validation_share` (=1.0) must be a share in (0, 1)"),
         (["--fit", "stretch"], "`fit` (='stretch') must be one of pad, crop"),
         (["--test-fit", "stretch"], "`test_fit` (='stretch') must be one of pad, crop"),
-        (["--device", "tpu"], "`device` (='tpu') must be one of auto, cpu, cuda"),
+        (["--validation-share", "0.3", "--validation", "same"], "`validation_share` (=0.3) and `validation` (='same')"),
+        (["--validation", "nowhere"], "`--validation` (='nowhere') is not a directory"),
+        (["--validation", "other"], "`--validation` (='other') has classes that the training folder has not: purple"),
+        (["--validation", "again"], "`--validation` (='again') has 1 of its 2 images from FOLDER"),
+        (["--split-seed", "-1"], "`split_seed` (=-1) must be from 0 to 2**63 - 1"),
+        (["--hflip", "1.5"], "`hflip` (=1.5) must be a share in [0, 1]"),
+        (["--method", "baseline", "--placement", "0"], "`placement` (=0.0) makes no difference to `method` baseline"),
+        (["--method", "paper", "--clean-share", "0"], "`clean_share` (=0.0) makes no difference to `method` paper"),
+        (["--lighting", "-1"], "`lighting` (=-1.0) must be"),
+        (["--device", "tpu"], "`device` (='tpu') cannot be computed on: Expected one of cpu, cuda"),
         (["--weights", "nowhere.pth"], "`weights` (='nowhere.pth') does not exist"),
         (["--weights", __file__, "--pretrained"], "are two answers to one question"),
         (["--tuning", "soft"], "`tuning` (='soft') must be one of plain, ordinary, gentle"),
@@ -59,6 +69,7 @@ def test_stopping_while_images_are_read_leaves_nothing(
         (["--test", "nowhere"], "`--test` (='nowhere') is not a directory"),
         (["--test", "same", "--test", "./same"], "names a folder twice"),
         (["--test", "again"], "has 1 of its 2 images from FOLDER, which are trained on: again/red/copy.png"),
+        (["--test", "copied"], "has 1 of its 1 images from FOLDER, which are trained on: copied/red/other name.png"),
         (
             ["--test", "same", "--background", "same/blå"],
             "has 1 of its 1 images from the photographs, which are",
@@ -80,7 +91,9 @@ def test_mistakes_are_one_line_before_anything_is_written(
     Path("empty").mkdir()
     for name in ("other/purple", "same/blå"):
         Path(name).mkdir(parents=True)
-        a_picture().save(Path(name) / "x.png")
+        a_picture(seed=98).save(Path(name) / "x.png")
+    Path("copied/red").mkdir(parents=True)
+    shutil.copy(folder / "red" / "1.png", "copied/red/other name.png")
     Path("again/red").mkdir(parents=True)
     a_picture(seed=99).save("again/red/new.png")
     Path("again/red/copy.png").symlink_to(folder / "red" / "0.png")

@@ -93,7 +93,7 @@ def load_study(name: str, data_dir: Path, image_size: int) -> Study:
     count = 2 * len(studio.files) + sum(len(folder.files) for folder in others)
     check_memory(3 * count * image_size**2, f"`image_size` (={image_size})", "pass a smaller --image-size")
     loaded = load_images(studio, studio.classes, image_size, "pad")
-    training, held_out = split(loaded, studio.classes, _HELD_OUT, _SPLIT_SEED)
+    training, held_out = split(loaded, len(studio.classes), _HELD_OUT, _SPLIT_SEED)
     elsewhere = {}
     for folder in others:
         check_test_folder(folder, studio.classes)
