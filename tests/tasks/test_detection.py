@@ -50,7 +50,9 @@ def test_bounding_boxes_of_torchvision_are_read_in_their_own_format(form: str, b
     ("targets", "message"),
     [
         ([{"boxes": torch.tensor([[0.1, 0.2, 0.5, 0.9]])}], r"in pixels: all of an image are within \[0, 1\]"),
+        ([{"boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]])}], r"in pixels: all of an image are within \[0, 1\]"),
         ([{"boxes": torch.tensor([[6.0, 3.0, 2.0, 9.0]])}], "negative size"),
+        ([{"boxes": torch.tensor([[2.0, 9.0, 6.0, 3.0]])}], "negative size"),
         ([{"boxes": torch.tensor([[6.0, float("nan"), 9.0, 9.0]])}], "negative size"),
         (
             [{"boxes": torch.tensor([[100.0, 100.0, 140.0, 124.0]])}],
@@ -58,6 +60,7 @@ def test_bounding_boxes_of_torchvision_are_read_in_their_own_format(form: str, b
         ),
         ([{"boxes": torch.tensor([[8, 8, 8, 8]])}], r"none of \[\[8.0, 8.0, 8.0, 8.0\]\] covers a pixel"),
         ([{"boxes": torch.zeros(3)}], r"`boxes` in `targets` has shape \(3,\), expected \(count, 4\)"),
+        ([{"boxes": torch.zeros(2, 5)}], r"`boxes` in `targets` has shape \(2, 5\), expected \(count, 4\)"),
         ([{"labels": torch.zeros(3)}], "each with a tensor `boxes`"),
         (torch.zeros(1, 4), "must be a list with a mapping for each image"),
     ],
@@ -67,11 +70,12 @@ def test_targets_without_boxes_in_pixels_are_refused(targets: Any, message: str)
         _kept(targets)
 
 
-def test_targets_of_another_number_of_images_are_refused() -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_targets_of_another_number_of_images_are_refused(count: int) -> None:
     wrapper = AdversarialBackground(nn.Identity(), task="detection")
     wrapper.companions.attached = True
-    with pytest.raises(ValueError, match="`targets` are of 1 images, but `images` has 2"):
-        wrapper(torch.rand(2, 3, 8, 8), targets=[{"boxes": torch.tensor([[1, 1, 4, 4]])}])
+    with pytest.raises(ValueError, match=f"`targets` are of {count} images, but `images` has 2"):
+        wrapper(torch.rand(2, 3, 8, 8), targets=[{"boxes": torch.tensor([[1, 1, 4, 4]])}] * count)
 
 
 def test_a_box_that_touches_a_pixel_by_less_than_a_float_can_tell_covers_it() -> None:

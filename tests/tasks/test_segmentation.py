@@ -130,6 +130,7 @@ def test_an_attached_model_gets_its_label_maps_within_the_context() -> None:
     ("targets", "message"),
     [
         (torch.zeros(8, 32, 32), "whole-numbered labels, got torch.float32"),
+        (torch.zeros(8, 32, 32, dtype=torch.bool), "whole-numbered labels, got torch.bool"),
         (
             torch.zeros(8, 16, 16, dtype=torch.int64),
             r"shape \(8, 16, 16\), but .* need label maps of shape \(8, 32, 32\)",
@@ -149,11 +150,12 @@ def test_a_background_that_is_none_or_to_be_ignored_is_refused(labels: Any) -> N
         Segmentation("mine", **labels)
 
 
-def test_a_label_of_the_background_that_the_targets_cannot_hold_is_refused() -> None:
-    with plugged(Segmentation("wide", background=(300, 0)), "wide"):
+@pytest.mark.parametrize("label", [300, 256, -1])
+def test_a_label_of_the_background_that_the_targets_cannot_hold_is_refused(label: int) -> None:
+    with plugged(Segmentation("wide", background=(label, 0)), "wide"):
         wrapper = _wrapper(task="wide", clean_share=0.0)
         labels = _label_maps().to(torch.uint8)
-        with pytest.raises(ValueError, match=r"`targets` of torch\.uint8 cannot hold the label 300 of the background"):
+        with pytest.raises(ValueError, match=rf"`targets` of torch\.uint8 cannot hold the label {label} of the"):
             wrapper(torch.rand(8, 3, 32, 32), targets=labels)
 
 
@@ -165,10 +167,10 @@ def test_where_nothing_of_a_soft_mask_can_be_seen_neither_image_nor_labels_chang
 
 
 def test_pixels_that_were_replaced_for_the_most_part_become_background_and_no_others() -> None:
-    wrapper, labels = _wrapper(), torch.ones(2, 32, 32, dtype=torch.int64)
-    mask = torch.tensor([0.3, 0.7])[:, None, None].expand(-1, 32, 32)
-    wrapper(torch.rand(2, 3, 32, 32), mask=mask, targets=labels)
-    assert wrapper.targets.flatten(1).unique(dim=1).flatten().tolist() == [0, 1]
+    wrapper, labels = _wrapper(), torch.ones(3, 32, 32, dtype=torch.int64)
+    mask = torch.tensor([0.3, 0.5, 0.7])[:, None, None].expand(-1, 32, 32)
+    wrapper(torch.rand(3, 3, 32, 32), mask=mask, targets=labels)
+    assert wrapper.targets.flatten(1).unique(dim=1).flatten().tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(
