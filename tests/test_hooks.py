@@ -193,8 +193,8 @@ def test_hook_mask_generators_adds_mask_generators_by_name() -> None:
 
     def generators() -> dict[str, Any]:
         return {
-            "bright": lambda shape: bright,
             "point": lambda shape: nn.Sequential(nn.Conv2d(shape[0], 1, 1), nn.Sigmoid()),
+            "bright": lambda shape: bright,
         }
 
     images, _ = a_batch()

@@ -138,3 +138,15 @@ def test_looking_on_changes_nothing() -> None:
     )
     with plugged(looker):
         assert losses() == alone
+
+
+def test_what_was_reported_before_a_batch_is_composited_is_told_with_it() -> None:
+    told: dict[str, Tensor] = {}
+    wrapper, optimizer = attached(schedule=Schedule(0, 0), mask_generator="nonzero")
+    images, targets = a_batch()
+    with plugged(plugin_of(advbg_step=lambda scalars: told.update(scalars))):
+        wrapper.companions.report(temperature=0.5)
+        nn.functional.cross_entropy(wrapper(images), targets).backward()
+        optimizer.step()
+    assert told["temperature"] == 0.5
+    assert "mask_area" in told

@@ -143,6 +143,30 @@ def test_a_plugin_for_other_hooks_is_refused_with_the_reason_and_leaves_nothing(
     manager.check_pending()
 
 
+def test_a_plugin_for_other_hooks_that_is_given_no_name_is_named_as_pluggy_does() -> None:
+    with pytest.raises(PluginError, match="plugin 'their_module' was made for version 0 of the hooks"):
+        PluginManager().register(SimpleNamespace(__name__="their_module", advbg_hook_version=0))
+
+
+def test_where_a_plugin_asks_others_the_one_that_raises_is_named_alone() -> None:
+    def ask(task: str, images: Any, targets: Any) -> Any:
+        return plugin_manager.hook.advbg_targets(
+            task=task, targets=targets, foreground=images[:, :1], composited=torch.ones(8, dtype=torch.bool)
+        )
+
+    def fail(targets: Any) -> None:
+        raise KeyError(targets)
+
+    wrapper = adversarial_wrapper()
+    wrapper.companions.attached = True
+    with (
+        plugged(plugin_of(advbg_foreground=ask), "asking"),
+        plugged(plugin_of(advbg_targets=fail), "guilty"),
+        pytest.raises(PluginError, match=r"^plugin 'guilty' in `advbg_targets`: KeyError: 'x'$"),
+    ):
+        wrapper(a_batch()[0], targets="x")
+
+
 def test_a_plugin_that_comes_before_anything_else_is_asked_before_the_built_in_ones() -> None:
     corner = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
     corner[..., :4, :4] = True
