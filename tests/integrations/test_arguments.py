@@ -75,6 +75,9 @@ def test_epochs_and_steps_say_the_same(classifier: int, mask: int, updates: int,
 def test_epochs_may_be_fractions() -> None:
     schedule = _options("--advbg-classifier-epochs", "0", "--advbg-mask-epochs", "0.25")["schedule"]
     assert schedule == Schedule(classifier=0, mask=5)
+    # 29 batches, but for the rounding of floats.
+    flags = ("--advbg-classifier-epochs", "0.29", "--advbg-mask-epochs", "1.499")
+    assert _options(*flags, updates_per_epoch=100)["schedule"] == Schedule(classifier=29, mask=150)
 
 
 def test_a_folder_of_photographs_is_a_background(tmp_path: Path) -> None:
@@ -118,15 +121,20 @@ def test_a_phase_has_one_length_and_the_parser_says_so(capsys: pytest.CaptureFix
     assert "not allowed with argument" in capsys.readouterr().err
 
 
-def test_a_mask_generator_that_learns_nothing_needs_no_mask_phase() -> None:
-    flags = ("--advbg-mask-generator", "nonzero", "--advbg-mask-steps", "0", "--advbg-classifier-steps", "199")
-    assert _options(*flags)["schedule"] == Schedule(classifier=199, mask=0)
+@pytest.mark.parametrize("mask", [0, 5])
+def test_a_mask_generator_that_learns_nothing_needs_no_mask_phase(mask: int) -> None:
+    flags = ("--advbg-mask-generator", "nonzero", "--advbg-mask-steps", str(mask), "--advbg-classifier-steps", "199")
+    assert _options(*flags)["schedule"] == Schedule(classifier=199, mask=mask)
 
 
-def test_the_help_can_be_printed() -> None:
+def test_the_help_can_be_printed_and_says_how_long_phases_are() -> None:
     parser = argparse.ArgumentParser()
     add_advbg_arguments(parser)
-    assert "(default: 30% of the training)" in " ".join(parser.format_help().split())
+    text, schedule = " ".join(parser.format_help().split()), Schedule.fractions(1000)
+    assert (
+        f"epochs of plain training, may be a fraction (default: {schedule.classifier // 10}% of the training)" in text
+    )
+    assert f"epochs of learning masks, may be a fraction (default: {schedule.mask // 10}% of the training)" in text
 
 
 def test_a_phase_whose_length_a_configuration_and_the_command_line_say_is_refused() -> None:

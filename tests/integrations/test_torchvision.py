@@ -173,3 +173,12 @@ def test_photographs_are_put_behind_objects():
     changed = plain(ReplaceBackground(REAL_BACKGROUNDS, p=1.0)(sample)["image"])
     assert torch.equal(changed[:, mask], image[:, mask])
     assert (changed != image).float().mean(dim=0)[~mask].mean() > 0.9
+
+
+def test_a_source_is_asked_for_nothing_where_no_image_changes():
+    class Never:
+        def sample(self, count, shape, generator):
+            raise AssertionError("asked")
+
+    sample = a_sample()
+    assert torch.equal(ReplaceBackground(Never(), p=0.0)(sample)["image"], sample["image"])
