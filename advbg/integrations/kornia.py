@@ -125,7 +125,6 @@ class ReplaceBackground(RandomTransplantation):
         """
         keys = self.data_keys if data_keys is None else [DataKey.get(key) for key in data_keys]
         if params is None:
-            self._check_mask_given(inputs, keys)
             params = self.forward_parameters(self.transform_tensor(inputs[keys.index(DataKey.INPUT)]).shape)
         self._params = params
         # In a pipeline, images come alone, and their foreground among the parameters.

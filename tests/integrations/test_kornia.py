@@ -52,6 +52,14 @@ def test_images_without_a_mask_are_refused(run):
         run(a_batch()[0], data_keys=["input"])
 
 
+def test_a_replay_without_a_mask_is_refused_as_well():
+    augmentation = ReplaceBackground("noise", p=1.0)
+    images, mask = a_batch()
+    augmentation(images, mask)
+    with pytest.raises(BaseError, match="ReplaceBackground needs a mask"):
+        augmentation(images, params=augmentation._params, data_keys=["input"])
+
+
 def test_what_cannot_be_composited_is_refused():
     images, mask = a_batch()
     augmentation = ReplaceBackground("noise", p=1.0)
