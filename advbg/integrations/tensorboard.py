@@ -5,7 +5,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchvision.utils import make_grid
@@ -98,7 +97,6 @@ class TensorBoardLogger:
 
 
 def _grid(pixels: Float[Tensor, "count channel height width"]) -> Float[Tensor, "3 rows columns"]:
-    """One colour picture; of other numbers of channels than 3 the mean is shown."""
+    """One colour picture, which TensorBoard clips; of other numbers of channels than 3 the mean is shown."""
     colors = pixels.float() if pixels.shape[1] == 3 else pixels.float().mean(dim=1, keepdim=True)
-    # Compositing in a normalised space leaves values a rounding error outside [0, 1].
-    return make_grid(torch.clamp(colors, 0, 1), nrow=4)
+    return make_grid(colors, nrow=4)
