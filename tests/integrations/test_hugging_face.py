@@ -1,9 +1,7 @@
 """The companions in the hands of Hugging Face's Trainer."""
 
-import importlib
 import json
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,30 +16,20 @@ from tests.models import a_batch
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from accelerate.state import AcceleratorState, GradientState
 from transformers import (
     ResNetConfig,
     ResNetForImageClassification,
     Trainer,
     TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
 
 from advbg.integrations.hugging_face import AdversarialBackgroundCallback
+from tests.integrations.hugging_face_state import fresh_state  # noqa: F401 (a fixture)
 
 # On a machine without a GPU.
 pytestmark = pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true but no accelerator is found")
 _SCHEDULE = Schedule(classifier=2, mask=2)
-
-
-@pytest.fixture(autouse=True)
-def fresh_state() -> Iterator[None]:
-    """What Accelerators share within a process is forgotten after each test."""
-    yield
-    AcceleratorState._reset_state(reset_partial_state=True)
-    GradientState._reset_state()
 
 
 class Images(Dataset):
@@ -268,46 +256,3 @@ def test_evaluation_sees_the_images_themselves(tmp_path: Path) -> None:
         expected = trainer.model.eval()(pixel_values=images, labels=labels).loss
     seen = [entry["eval_loss"] for entry in trainer.state.log_history if "eval_loss" in entry]
     assert seen[2] == pytest.approx(expected.item())
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"clean_share": 2.0}, ValueError, r"`clean_share` \(=2.0\)"),
-        ({"colour": 1}, TypeError, "colour"),
-        ({"task": "segmentation"}, ValueError, r"`task` \(='segmentation'\) changes targets"),
-    ],
-)
-def test_what_cannot_be_is_refused_when_the_callback_is_made(
-    options: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        _callback(**options)
-
-
-def test_data_parallel_goes_around_the_hooks_and_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
-    _refuses(
-        TrainingArguments(str(tmp_path), use_cpu=True), "2 GPUs in one process make the Trainer use nn.DataParallel"
-    )
-
-
-def test_deepspeed_goes_around_the_hooks_and_is_refused(tmp_path: Path) -> None:
-    args = TrainingArguments(str(tmp_path), use_cpu=True)
-    args.deepspeed = {}
-    _refuses(args, "`deepspeed` steps an optimizer of its own")
-
-
-def _refuses(args: TrainingArguments, message: str) -> None:
-    model = _model()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match=message):
-        _callback().on_train_begin(args, TrainerState(), TrainerControl(), model=model, optimizer=optimizer)
-    assert not model._forward_pre_hooks
-
-
-def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.delitem(sys.modules, "advbg.integrations.hugging_face")
-    with pytest.raises(ImportError, match=r"pip install advbg\[transformers\]"):
-        importlib.import_module("advbg.integrations.hugging_face")
