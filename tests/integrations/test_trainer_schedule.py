@@ -31,14 +31,19 @@ def _schedule(callback: AdversarialBackgroundCallback) -> Schedule:
 
 
 @pytest.mark.parametrize(
-    ("epochs", "options", "steps"),
-    [(10, {}, 20), (10, {"accumulate_grad_batches": 2}, 10), (10, {"max_steps": 7}, 7)],
+    ("batches", "options", "steps"),
+    [
+        (2, {}, 20),
+        (2, {"accumulate_grad_batches": 2}, 10),
+        (3, {"accumulate_grad_batches": 2}, 20),
+        (2, {"max_steps": 7}, 7),
+    ],
 )
 def test_without_a_schedule_the_phases_are_shares_of_lightnings_steps(
-    epochs: int, options: dict[str, Any], steps: int, tmp_path: Path
+    batches: int, options: dict[str, Any], steps: int, tmp_path: Path
 ) -> None:
     callback = AdversarialBackgroundCallback()
-    trainer, _ = fit(tmp_path, callback, epochs, batches=2, **options)
+    trainer, _ = fit(tmp_path, callback, 10, batches=batches, **options)
     assert trainer.global_step == steps
     assert _schedule(callback) == Schedule.fractions(steps)
     assert callback.attachment.phase == "adversarial"
@@ -73,13 +78,14 @@ def test_a_trainer_without_an_end_needs_a_schedule(tmp_path: Path) -> None:
         fit(tmp_path, AdversarialBackgroundCallback(), -1)
 
 
-def test_accumulation_that_changes_over_the_epochs_is_counted(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("most", "steps"), [(-1, 2 * 5 + 10 * 2), (7, 7)])
+def test_accumulation_that_changes_over_the_epochs_is_counted(most: int, steps: int, tmp_path: Path) -> None:
     callback = AdversarialBackgroundCallback()
-    trainer = a_trainer(tmp_path, callback, 12)
+    trainer = a_trainer(tmp_path, callback, 12, max_steps=most)
     trainer.callbacks.append(GradientAccumulationScheduler({2: 4}))
-    trainer.fit(Module(), a_loader(batches=4))
-    assert trainer.global_step == 2 * 4 + 10
-    assert _schedule(callback) == Schedule.fractions(18)
+    trainer.fit(Module(), a_loader(batches=5))
+    assert trainer.global_step == steps
+    assert _schedule(callback) == Schedule.fractions(steps)
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -171,6 +177,15 @@ def test_a_run_that_fails_is_not_told_about_its_schedule(tmp_path: Path, monkeyp
     module.fail_at = 2
     with pytest.raises(RuntimeError, match="out of luck"):  # and no warning, which is an error in this suite
         a_trainer(tmp_path, AdversarialBackgroundCallback(), 20).fit(module, a_loader())
+
+
+@pytest.mark.parametrize(("steps", "schedule"), [(3, Schedule.fractions(3)), (2, Schedule())])
+def test_a_training_of_as_many_steps_as_phases_has_them_all_and_a_shorter_trial_keeps_the_default(
+    steps: int, schedule: Schedule
+) -> None:
+    companions = AdversarialBackground(tiny_classifier()).companions
+    fit_schedule(companions, None, steps)
+    assert companions.options.schedule == schedule
 
 
 @pytest.mark.parametrize("steps", [-1, math.inf])
