@@ -66,7 +66,7 @@ class ReplaceBackground(ImageOnlyTransform):
         others = {"images", "volume", "volumes"} & kwargs.keys()
         if others:
             raise ValueError(f"ReplaceBackground takes an `image` with its `mask`, got {', '.join(sorted(others))}")
-        more = [name for name, kind in self._additional_targets.items() if kind in ("image", "mask")]
+        more = [name for name, kind in self._additional_targets.items() if kind == "image"]
         if more:
             raise ValueError(
                 f"ReplaceBackground takes one `image` with its `mask`, but `additional_targets` adds "

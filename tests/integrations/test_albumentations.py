@@ -157,12 +157,13 @@ def test_an_own_source_can_be_replayed_but_not_saved():
     [
         ({"image": a_sample()["image"]}, "needs the foreground of the image: pass `mask=`"),
         ({"images": a_sample()["image"][None], "mask": a_sample()["mask"]}, "takes an `image` .* got images"),
+        ({"volume": a_sample()["image"][None], "mask": a_sample()["mask"]}, "takes an `image` .* got volume"),
         (a_sample() | {"mask": a_sample()["mask"] * 3}, r"`mask` of torch.uint8 has the values \[0, 3\]"),
         (a_sample() | {"mask": a_sample()["mask"] * 2.0}, r"`mask` ranges over \[0, 2\], expected \[0, 1\]"),
         (a_sample() | {"mask": np.zeros((9, 12, 2), bool)}, "`mask` has shape"),
         (a_sample() | {"image": a_sample()["image"].astype(np.float32)}, r"ranges over \[\d+, \d+\], .* normalised"),
     ],
-    ids=["no mask", "images", "labels", "range", "channels", "normalised"],
+    ids=["no mask", "images", "volume", "labels", "range", "channels", "normalised"],
 )
 def test_what_cannot_be_composited_is_refused(sample, message):
     with pytest.raises(ValueError, match=message):
@@ -229,7 +230,7 @@ def test_more_images_are_refused_since_nobody_says_which_mask_is_theirs(more):
     pipeline = A.Compose([ReplaceBackground("noise", p=1.0)], additional_targets=more)
     sample = a_sample()
     others = {name: sample[kind] for name, kind in more.items()}
-    with pytest.raises(ValueError, match="`additional_targets` adds image2"):
+    with pytest.raises(ValueError, match="`additional_targets` adds image2: which mask"):
         pipeline(**sample, **others)
 
 
@@ -238,3 +239,17 @@ def test_a_mask_of_16_bits_is_one():
     pipeline = A.Compose([ReplaceBackground("noise", p=1.0)], seed=0)
     wide = {"mask": sample["mask"].astype(np.uint16)}
     assert (pipeline(**sample)["image"] == A.Compose([pipeline[0]], seed=0)(**sample | wide)["image"]).all()
+
+
+@pytest.mark.parametrize("values", [[[0, 256]], [[-1, 9]]])
+def test_a_saved_picture_of_no_bytes_is_refused(values):
+    with pytest.raises(ValueError, match=r"`background` ranges over \[-?\d+, \d+\], expected \[0, 255\]"):
+        ReplaceBackground(values)
+
+
+def test_a_second_mask_stays_as_it_is():
+    sample = a_sample()
+    pipeline = A.Compose([ReplaceBackground("black", p=1.0)], additional_targets={"mask2": "mask"})
+    result = pipeline(**sample, mask2=1 - sample["mask"])
+    assert_composited(result["image"], sample["image"], sample["mask"][..., None], np.zeros(1))
+    np.testing.assert_array_equal(result["mask2"], 1 - sample["mask"])
