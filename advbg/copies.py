@@ -84,7 +84,7 @@ def _scatter(
     # size, fewer pixels are stepped over.
     half = ((height + 1) // 2, (width + 1) // 2)
     objects = F.interpolate(torch.cat([images * mask, mask], dim=1), size=half, mode="area")
-    cells = copies[:, :1].clamp_min(_FEWEST)
+    cells = copies[:, :1]
     moves = copies[:, 1 : 1 + 2 * _GRIDS].unflatten(1, (_GRIDS, 2))
     drawn = copies[:, 1 + 2 * _GRIDS :].unflatten(1, (_GRIDS, _CELLS, _CELLS, _PER_CELL))
     down, across = ((torch.arange(side, device=device) + 0.5) / side for side in (height, width))

@@ -37,6 +37,12 @@ def test_the_share_of_the_composites_shows_one_and_a_half_to_five_copies_a_side(
     assert 3.5 < cells[many].max() <= 5
 
 
+def test_each_factor_of_the_number_of_copies_is_as_frequent() -> None:
+    share_of_range = (_all_many(4000, 0)[:, 0] / 1.5).log() / math.log(5 / 1.5)
+    quantiles = torch.linspace(0.1, 0.9, 9)
+    torch.testing.assert_close(share_of_range.quantile(quantiles), quantiles, rtol=0, atol=0.03)
+
+
 def _expected(image: np.ndarray, mask: np.ndarray, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One image's copies in float64, pixel by pixel of each grid, by scipy's interpolation.
 
