@@ -101,3 +101,21 @@ def test_files_that_are_no_generators_are_refused(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(1)}, path, metadata={"advbg_generator": json.dumps(description)})
     with pytest.raises(ValueError, match=r"does not hold the weights it describes: missing .* unexpected \['weight'\]"):
         ExportedGenerator(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"), [(-1, r"missing \['.+'\], unexpected \[\]"), (1, r"missing \[\], un.* \['more'\]")]
+)
+def test_a_weight_too_few_and_one_too_many_are_named(tmp_path: Path, change: int, message: str) -> None:
+    path = tmp_path / "g.safetensors"
+    export_generator(_trained("paper").companions, path)
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    if change > 0:
+        weights["more"] = torch.zeros(1)
+    else:
+        weights.popitem()
+    save_file(weights, path, metadata=header)
+    with pytest.raises(ValueError, match=f"does not hold the weights it describes: {message}"):
+        ExportedGenerator(path)

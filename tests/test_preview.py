@@ -33,6 +33,17 @@ def test_a_preview_has_pixels_masks_and_composites_and_draws_from_no_stream() ->
     inside = made.binarized.expand(-1, 3, -1, -1) == 1
     torch.testing.assert_close(made.composites[inside], made.images[inside])
     assert -1e-6 <= made.composites.min() <= made.composites.max() <= 1 + 1e-6
+    assert not made.composites.requires_grad
+    assert torch.equal(preview(wrapper.companions, images).composites, made.composites)
+    assert not torch.equal(preview(wrapper.companions, images, seed=1).composites, made.composites)
+
+
+def test_masks_are_shown_at_the_size_of_large_images() -> None:
+    wrapper = _trained()
+    images, _ = a_batch(2, size=(96, 80))
+    made = preview(wrapper.companions, images)
+    assert made.masks.shape == made.binarized.shape == (2, 1, 96, 80)
+    assert made.composites.shape == images.shape
 
 
 def test_a_preview_shows_clutter_and_rebuilt_companions_show_the_same() -> None:

@@ -231,6 +231,12 @@ def test_a_command_line_that_is_wrong_is_refused(text: str, message: str) -> Non
         parse_background(text, "--background")
 
 
+def test_a_folder_without_photographs_is_refused_by_the_name_of_the_flag(tmp_path) -> None:
+    for text in (str(tmp_path), f"noise=1,{tmp_path}=2"):
+        with pytest.raises(ValueError, match=rf"`--background` \(='{tmp_path}'\) has no images"):
+            parse_background(text, "--background")
+
+
 def test_a_mixture_is_the_librarys_own_only_where_all_of_its_sources_are() -> None:
     assert is_ours("noise")
     assert is_ours([("noise", 1), ("black", 2)])

@@ -200,3 +200,9 @@ def test_photographs_behind_links_are_found_and_no_circle_is_walked(tmp_path: Pa
     (folder / ".hidden").symlink_to(elsewhere)
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
     assert list_images(folder) == [folder / "b.png", folder / "streets" / "deep" / "a.png"]
+
+
+def test_a_photograph_too_small_for_the_images_proportions_gives_a_row_of_its_pixels(tmp_path: Path) -> None:
+    _save(tmp_path / "tiny.png", size=(4, 4))
+    crops = Photographs(tmp_path).sample(4, (3, 8, 64), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(crops, torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(4, 3, 8, 64))
