@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
-from advbg.backgrounds.patterns import PATTERNS
+from advbg.backgrounds.patterns import PATTERNS, random
 from advbg.benchmark import evaluation
 from advbg.benchmark.checkpoints import load_classifier, save_classifier
 from advbg.benchmark.classifier import PaperClassifier
-from advbg.benchmark.evaluation import accuracy, accuracy_before_paper_backgrounds, accuracy_before_photographs
+from advbg.benchmark.evaluation import (
+    accuracy,
+    accuracy_before_paper_backgrounds,
+    accuracy_before_photographs,
+    sensitivity,
+)
 
 _DESCRIPTION = {"image_size": 32, "channels": 1, "classes": 10}
 
@@ -165,6 +170,15 @@ def test_every_paper_background_is_the_one_of_its_column() -> None:
     columns = accuracy_before_paper_backgrounds(_Corner(), _object_in_the_middle(), torch.ones(2).long())
     corners = {name: draw(32)[0, 0].item() for name, draw in PATTERNS.items()}
     assert columns == {"original": 0.0, **{name: 100 * corner for name, corner in corners.items()}}
+
+
+def test_the_sensitivity_is_the_accuracy_before_white_pixels_at_every_rate_of_the_paper() -> None:
+    rates = ["0.0", *(f"0.0{digit}" for digit in range(1, 10)), *(f"0.{digit}" for digit in range(1, 10)), "1.0"]
+    columns = sensitivity(_Corner(), _object_in_the_middle(), torch.ones(2).long())
+    assert list(columns) == rates
+    # The authors' draws at every rate, of which the larger ones reach the corner.
+    assert columns == {rate: 100 * random(32, rate=float(rate))[0, 0].item() for rate in rates}
+    assert set(columns.values()) == {0.0, 100.0}
 
 
 def test_the_middle_of_a_photograph_is_the_background(tmp_path: Path) -> None:

@@ -47,3 +47,12 @@ def test_masks_of_a_network_that_has_learned_nothing_are_not_rated():
     images, _ = a_batch(4)
     with pytest.raises(ValueError, match="the mask generator 'unet' has learned nothing"):
         rate_companions(wrapper.companions, images)
+
+
+def test_soft_masks_count_where_they_show_more_of_the_object_than_of_the_background():
+    def soft(pixels):
+        return 0.4 + 0.2 * (pixels > 0).any(dim=1, keepdim=True)
+
+    wrapper = adversarial_wrapper(mask_generator=soft, binarization="none")
+    images, _ = a_batch(4)
+    assert rate_companions(wrapper.companions, images).iou == 1.0
