@@ -38,7 +38,7 @@ def test_bright_values_of_16_bits_are_not_cut_off(tmp_path: Path) -> None:
         assert middle(read_square(saved(image, tmp_path / name), 9, "crop")) == [234] * 3
 
 
-@pytest.mark.parametrize(("value", "grey"), [(200, 200), (60000, 234)])
+@pytest.mark.parametrize(("value", "grey"), [(200, 200), (255, 255), (256, 1), (60000, 234)])
 def test_32_bits_are_taken_for_what_they_hold(tmp_path: Path, value, grey) -> None:
     image = Image.fromarray(np.full((9, 9), value, np.int32))
     assert middle(read_square(saved(image, tmp_path / "deep.tif"), 9, "crop")) == [grey] * 3
@@ -94,24 +94,37 @@ def test_every_size_becomes_a_square(tmp_path: Path, width, height, size, fit) -
     assert middle(pixels) == [10, 20, 30]
 
 
-def striped(tmp_path):
-    """A wide red image with blue ends, in a grey frame."""
+def striped(tmp_path, tall):
+    """A wide or a tall red image with blue ends, in a grey frame."""
     pixels = np.full((20, 60, 3), 128, np.uint8)
     pixels[1:-1, 1:-1] = RED
     pixels[1:-1, 1:8] = pixels[1:-1, -8:-1] = [0, 0, 255]
-    return saved(Image.fromarray(pixels), tmp_path / "wide.png")
+    return saved(Image.fromarray(pixels.swapaxes(0, 1) if tall else pixels), tmp_path / "striped.png")
 
 
-def test_padding_keeps_all_of_an_image_and_goes_on_with_its_border(tmp_path: Path) -> None:
-    pixels = read_square(striped(tmp_path), 60, "pad")
+@pytest.mark.parametrize("tall", [False, True])
+def test_padding_keeps_all_of_an_image_and_goes_on_with_its_border(tmp_path: Path, tall) -> None:
+    pixels = read_square(striped(tmp_path, tall), 60, "pad")
+    pixels = pixels.mT if tall else pixels
     assert pixels[:, 30, 4].tolist() == [0, 0, 255]
     assert pixels[:, 30, 55].tolist() == [0, 0, 255]
     assert (pixels[:, :19] == 128).all()
     assert (pixels[:, -19:] == 128).all()
 
 
-def test_cropping_keeps_the_middle(tmp_path: Path) -> None:
-    pixels = read_square(striped(tmp_path), 20, "crop")
+@pytest.mark.parametrize("side", range(4))
+def test_an_object_at_the_border_does_not_tinge_what_is_filled_up(tmp_path: Path, side) -> None:
+    pixels = np.full((24, 40, 3), 200, np.uint8)
+    turned = np.rot90(pixels, side)
+    turned[:6] = RED
+    square = read_square(saved(Image.fromarray(pixels), tmp_path / "cut.png"), 40, "pad")
+    assert (square[:, :7] == 200).all()
+    assert (square[:, -7:] == 200).all()
+
+
+@pytest.mark.parametrize("tall", [False, True])
+def test_cropping_keeps_the_middle(tmp_path: Path, tall) -> None:
+    pixels = read_square(striped(tmp_path, tall), 20, "crop")
     assert (pixels[2] < 200).all()
     assert middle(pixels) == RED
 
