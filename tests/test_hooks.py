@@ -119,6 +119,8 @@ def test_hook_targets_changes_what_the_wrapper_holds_and_only_where_images_were_
         assert torch.equal(wrapper.targets, torch.where(changed, -1, targets))
         wrapper.eval()(images, targets=targets)
         assert wrapper.targets is targets
+        wrapper.train()(images)  # of which the plugin could say nothing
+        assert wrapper.targets is None
     wrapper.train()(images, targets=targets)
     assert wrapper.targets is targets
     wrapper(images)
