@@ -256,12 +256,14 @@ def test_a_mask_generator_of_a_plugin_that_makes_no_masks_is_refused() -> None:
             wrapper(a_batch()[0])
 
 
-def test_a_plugin_that_names_no_task_and_changes_targets_stops_nobody() -> None:
-    plugin = plugin_of(advbg_tasks=lambda: None, advbg_targets=lambda task, targets: None)
+@pytest.mark.parametrize("tasks", [{}, {"advbg_tasks": lambda: None}], ids=["no hook", "no answer"])
+@pytest.mark.parametrize("with_targets", [False, True])
+def test_a_plugin_that_names_no_task_and_changes_targets_stops_nobody(tasks: Any, with_targets: bool) -> None:
+    plugin = plugin_of(advbg_targets=lambda task, targets: None, **tasks)
     images, targets = a_batch()
     with plugged(plugin):
         wrapper, _ = attached(schedule=Schedule(0, 0), mask_generator="nonzero")
-        assert wrapper(images, targets=targets).shape == (8, 4)
+        assert wrapper(images, targets=targets if with_targets else None).shape == (8, 4)
 
 
 def test_a_factory_that_makes_no_source_or_mask_generator_is_named() -> None:
