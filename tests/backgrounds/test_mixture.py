@@ -138,6 +138,7 @@ def test_a_state_of_other_weights_is_refused() -> None:
         ([("black", 1), ("noise", float("nan"))], ValueError, "must be numbers over 0"),
         ([("forest", 1)], ValueError, r"`background` \(='forest'\) must be one of adversarial"),
         (["adversarial", "noise"], TypeError, "must mix pairs of a source and its weight, got 'adversarial'"),
+        (["ab"], TypeError, "must mix pairs of a source and its weight, got 'ab'"),
         ([(object(), 1)], TypeError, "must have a method `sample"),
     ],
 )

@@ -153,7 +153,7 @@ def test_floating_numbers_of_no_known_range_are_refused_by_name(tmp_path: Path) 
 
 
 def test_whole_numbers_of_no_known_range_are_refused_and_a_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
-    for name, values in (("large", [[0, 70000], [2**30, 40000]]), ("negative", [[-1, 5], [6, 7]])):
+    for name, values in (("large", [[0, 65536], [2, 40000]]), ("negative", [[-1, 5], [6, 7]])):
         Image.fromarray(np.array(values, dtype=np.int32)).save(tmp_path / f"{name}.tif")
         with pytest.raises(
             ValueError, match=rf"{name}\.tif cannot be read as an image: its values range over \[-?\d+, "
@@ -206,3 +206,10 @@ def test_a_photograph_too_small_for_the_images_proportions_gives_a_row_of_its_pi
     _save(tmp_path / "tiny.png", size=(4, 4))
     crops = Photographs(tmp_path).sample(4, (3, 8, 64), torch.Generator().manual_seed(0))
     torch.testing.assert_close(crops, torch.tensor([1.0, 0.0, 0.0])[:, None, None].expand(4, 3, 8, 64))
+
+
+def test_monochrome_images_get_the_brightness_of_colours(tmp_path: Path) -> None:
+    for color in ((0, 255, 0), (0, 0, 255), (90, 10, 200)):
+        pixels = read_image(_save(tmp_path / "image.png", color=color), channels=1)
+        brightness = np.dot([0.299, 0.587, 0.114], color)  # of ITU-R BT.601
+        assert 255 * pixels[0, 0, 0].item() == pytest.approx(brightness, abs=1)
