@@ -84,6 +84,26 @@ def test_images_of_any_number_of_channels_are_drawn(channels: int, tmp_path: Pat
     assert len(_events(tmp_path).Tags()["images"]) == 3
 
 
+def test_pictures_show_pixels_however_images_were_normalised(tmp_path: Path) -> None:
+    pixels, _ = a_batch(1)
+    with TensorBoardLogger(tmp_path, every=1):
+        wrapper, _ = attached(
+            schedule=Schedule(0, 0),
+            mask_generator="nonzero",
+            background="black",
+            clean_share=0.0,
+            halo=0.0,
+            mean=(0.5, 0.4, 0.3),
+            std=(0.25, 0.25, 0.25),
+        )
+        wrapper(wrapper.companions.pixel_space.from_pixels(pixels))
+    events = _events(tmp_path)
+    for name in ("images", "composites"):
+        (picture,) = events.Images(f"advbg/{name}")
+        shown = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)))
+        np.testing.assert_allclose(shown / 255, pixels[0].permute(1, 2, 0), atol=1 / 255)
+
+
 def test_the_context_unregisters_even_where_the_training_fails(tmp_path: Path) -> None:
     def fail() -> None:
         with TensorBoardLogger(tmp_path) as logger:
