@@ -48,9 +48,9 @@ def test_sub_folders_belong_to_their_class_and_hidden_ones_to_none(tmp_path: Pat
 
 def test_files_that_are_no_images_are_counted(tmp_path: Path) -> None:
     folder = a_folder(tmp_path / "f", 1)
-    for name in ("red/notes.txt", "red/Thumbs.db", "blå/LICENSE", "more.TXT", "loose.png"):
+    for name in ("red/notes.txt", "red/Thumbs.db", "blå/LICENSE", "more.TXT", "loose.png", "README"):
         (folder / name).write_bytes(b"x")
-    assert find_classes(folder).passed_over == {".txt": 2, ".db": 1, "LICENSE": 1, ".png": 1}
+    assert find_classes(folder).passed_over == {".txt": 2, ".db": 1, "LICENSE": 1, ".png": 1, "README": 1}
 
 
 def test_both_spellings_of_an_accent_are_one_class(tmp_path: Path) -> None:
@@ -140,6 +140,15 @@ def test_a_share_of_each_class_is_held_out(tmp_path: Path) -> None:
     again = split(images, 3, 0.2, seed=0)
     assert torch.equal(again[1], held_out)
     assert not torch.equal(split(images, 3, 0.2, seed=1)[1], held_out)
+
+
+@pytest.mark.parametrize(("count", "share", "held_out"), [(5, 0.35, 2), (5, 0.25, 1), (4, 0.7, 3)])
+def test_the_share_that_is_held_out_is_rounded_to_the_nearest_image(
+    tmp_path: Path, count: int, share: float, held_out: int
+) -> None:
+    images = loaded(a_folder(tmp_path / "f", count))
+    found = split(images, ["blå", "green", "red"], share, seed=0)[1]
+    assert torch.bincount(images.targets[found]).tolist() == [held_out] * 3
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])

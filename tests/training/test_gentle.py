@@ -234,3 +234,11 @@ def test_a_model_whose_logits_are_more_than_its_classifiers_output_is_refused() 
     data = some_data()
     with pytest.raises(ValueError, match=r"the logits of Doubled are more than its output: pass `--tuning plain`"):
         fit_classifier(Doubled(), data.images, data.targets, bfloat16=False)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_features_are_taken_in_the_precision_that_is_asked_for(bfloat16: bool) -> None:
+    model, data, seen = a_model(), some_data(), set()
+    model.conv_stem.register_forward_pre_hook(lambda *_: seen.add(torch.is_autocast_enabled("cpu")))
+    fit_classifier(model, data.images, data.targets, bfloat16=bfloat16)
+    assert seen == {bfloat16}

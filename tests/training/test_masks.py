@@ -55,7 +55,10 @@ def test_shades_close_to_the_background_belong_to_the_object() -> None:
 @given(value=st.floats(0, 1, width=32), height=st.integers(1, 20), width=st.integers(1, 20))
 def test_a_flat_image_has_no_object_and_no_missing_number(value, height, width) -> None:
     guessed = guess_silhouettes(torch.full((2, 3, height, width), value))
-    assert torch.isin(guessed, torch.tensor([0.0, 1.0])).all()
+    assert not guessed.any()
+    assert not guess_silhouettes(
+        torch.full((2, 3, height, width), value) + 1e-6 * torch.rand(2, 3, height, width)
+    ).any()
 
 
 @pytest.mark.parametrize(("options", "least"), [({}, 0.7), (quick_masks({}), 0.9)])
@@ -69,6 +72,24 @@ def test_the_mask_generator_learns_the_guess(options, least) -> None:
     assert learner.step_count == 0
     assert not learner.mask_optimizer.state
     assert learner.mask_optimizer.param_groups[0]["lr"] == pytest.approx(3e-4)
+
+
+def test_the_seed_chooses_the_images_of_the_first_guess(monkeypatch) -> None:
+    monkeypatch.setattr("advbg.training.masks._FIRST_STEPS", 2)
+    data, learned = some_data(60), []
+    for seed in (0, 0, 1):
+        learner = companions()
+        teach_first_guess(learner, data.images, seed=seed)
+        learned.append(torch.cat([parameter.flatten() for parameter in learner.mask_generator.parameters()]))
+    assert torch.equal(learned[0], learned[1])
+    assert not torch.equal(learned[0], learned[2])
+
+
+def test_options_that_name_other_masks_are_kept() -> None:
+    said = {"mask_generator": "paper", "halo": 0.25}
+    options = quick_masks(said)
+    assert (options["mask_generator"], options["halo"]) == ("paper", 0.25)
+    assert isinstance(options["mask_objective"], GuidedObjective)
 
 
 @pytest.mark.parametrize("name", ["paper", "nonzero"])
@@ -107,8 +128,10 @@ def test_masks_are_rated_on_images_of_64_pixels_at_most(size, seen) -> None:
 )
 def test_models_that_cannot_be_called_on_small_images_are_found_out(name, options, takes) -> None:
     model = create_model(name, num_classes=3, **options).train()
+    before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     assert takes_small_images(model, torch.zeros(1, 3, 96, 96, dtype=torch.uint8)) is takes
     assert model.training
+    assert all(torch.equal(tensor, before[key]) for key, tensor in model.state_dict().items())
 
 
 def test_such_models_rate_masks_on_whole_images_and_are_trained_to_the_end(monkeypatch) -> None:
@@ -149,3 +172,22 @@ def test_a_guess_that_reaches_the_border_is_trusted_less() -> None:
     guess[1, :, 4:12, 4:12] = 1
     guess[2, :, :8] = 1  # the top, and the upper halves of both sides
     assert plainness(guess).tolist() == pytest.approx([1.0, 1.0, 1 - (16 + 8 + 8) / 64])
+
+
+def test_each_image_holds_its_mask_to_the_guess_as_much_as_its_own_border_is_plain() -> None:
+    images = torch.ones(2, 3, 32, 32)
+    images[0, :, 8:24, 8:24] = 0.2
+    images[1, :, :, :12] = 0.2  # which reaches the border
+    mask = torch.rand(2, 1, 32, 32)
+    mask[1] /= 8
+    guess = guess_silhouettes(images)
+    apart = [
+        nn.functional.binary_cross_entropy(*pair).item() for pair in zip(mask.double(), guess.double(), strict=True)
+    ]
+    trust = plainness(guess).tolist()
+    assert trust[1] < 0.7 < trust[0]
+    difference = GuidedObjective(guess_weight=2.0)(Spy(), images, mask) - GuidedObjective(guess_weight=0.0)(
+        Spy(), images, mask
+    )
+    expected = trust[0] * apart[0] + trust[1] * apart[1]  # twice the mean of two
+    assert difference.item() == pytest.approx(expected, rel=1e-4)

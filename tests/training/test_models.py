@@ -11,6 +11,9 @@ from safetensors.torch import save_file
 from advbg.pixel_space import PixelSpace
 from advbg.training.models import check_model, create_model
 
+
+from advbg.training.models import check_model, create_model, size_options
+
 NAME = "test_efficientnet"
 
 
@@ -84,6 +87,9 @@ def test_weights_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_model_is_refused_with_a_hint() -> None:
     with pytest.raises(ValueError, match=r"`model` \(='test_efficient'\) is no model of timm; it has test_"):
         check_model("test_efficient")
+    # Nothing contains all of this name, but something begins as it does.
+    with pytest.raises(ValueError, match=r"`model` \(='resnet-18'\) is no model of timm; it has resne"):
+        check_model("resnet-18")
     with pytest.raises(ValueError, match=r"`model` \(='zzzzzz'\) is no model of timm$"):
         check_model("zzzzzz")
 
@@ -152,3 +158,16 @@ def test_a_model_that_is_in_no_folder_is_refused_when_it_is_made(tmp_path: Path)
     check_model(name)
     with pytest.raises(ValueError, match="nowhere'\\) cannot be made: Config file not found"):
         create_model(name, 3, seed=0)
+
+
+def test_a_model_of_random_weights_is_as_timm_makes_it() -> None:
+    model = create_model(NAME, 3, seed=4)
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        theirs = timm.create_model(NAME, num_classes=3).state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in model.state_dict().items())
+
+
+def test_only_models_that_are_made_for_one_size_are_told_it() -> None:
+    assert size_options("test_vit", 64) == {"img_size": 64}
+    assert size_options("test_resnet", 64) == {}
