@@ -9,9 +9,6 @@ import torch
 from safetensors.torch import save_file
 
 from advbg.pixel_space import PixelSpace
-from advbg.training.models import check_model, create_model
-
-
 from advbg.training.models import check_model, create_model, size_options
 
 NAME = "test_efficientnet"
