@@ -28,6 +28,7 @@ from advbg.plugin_commands import add_plugin_commands, plugins
 from advbg.preview_command import preview
 from advbg.report.commands import report
 from advbg.training.commands import train
+from advbg.training.testing_command import rate_folders
 
 app = typer.Typer(
     help="Make image models robust to a change of background.", no_args_is_help=True, add_completion=False
@@ -38,6 +39,7 @@ app.command()(tables)
 app.command()(masks)
 app.command()(bench)
 app.command()(train)
+app.command("test")(rate_folders)
 app.command()(report)
 app.command("case-study")(case_study)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from advbg.report.runs import FinishedRun
-from advbg.training.prepare import HELD_OUT
+from advbg.training.sets import HELD_OUT
 
 
 def remarks(runs: list[FinishedRun]) -> list[str]:

@@ -12,7 +12,7 @@ from advbg.naming import name_some
 from advbg.report.comparison import differences, remarks
 from advbg.report.pictures import embed, thumbnail, training_curves
 from advbg.report.runs import FinishedRun
-from advbg.training.prepare import BEFORE, HELD_OUT
+from advbg.training.sets import BEFORE, HELD_OUT
 
 _FAILURES = 12
 # With more classes, the matrix is a list of what is confused most.

@@ -37,6 +37,7 @@ Copies = Annotated[
 Device = Annotated[
     str, typer.Option(help="`auto`, which is the GPU if there is one, or as torch names it: `cpu`, `cuda:1`, `mps`.")
 ]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Go on without files that cannot be read.")]
 HoldStatistics = Annotated[
     bool,
     typer.Option(
@@ -145,9 +146,7 @@ def train(
         float | None, typer.Option(metavar="SHARE", help="Share of each class that is held out; by default 0.2.")
     ] = None,
     split_seed: Annotated[int, typer.Option(help="Says which images are held out, whatever the seed.")] = 0,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Go on without files that cannot be read.")
-    ] = False,
+    skip_unreadable: SkipUnreadable = False,
     seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
     precision: Annotated[str, typer.Option(help="`float32`, or `bfloat16` for processors that are faster in it.")] = (
         "float32"

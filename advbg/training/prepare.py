@@ -14,7 +14,6 @@ from advbg.training.data import TrainingData
 from advbg.training.devices import choose_device
 from advbg.training.fit import check_length
 from advbg.training.folders import (
-    ClassFolder,
     LoadedImages,
     check_memory,
     check_readable,
@@ -26,14 +25,10 @@ from advbg.training.folders import (
 )
 from advbg.training.gentle import check_classifier
 from advbg.training.models import check_model, check_size, check_tuned_model, check_weights, create_model
+from advbg.training.sets import check_unseen, name_tests
 from advbg.training.settings import FitSettings, photographs_in
 from advbg.training.squares import check_fit
 from advbg.training.tunings import GENTLE
-from advbg.training.unseen import check_unseen
-
-# Sets of images in the results, beside the test folders.
-HELD_OUT = "held-out"
-BEFORE = "held-out, before "
 
 _HELD_OUT_SHARE = 0.2
 
@@ -162,7 +157,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
     """
     folder = find_classes(Path(settings.folder))
     check_training_folder(folder)
-    tests = _name_tests([find_classes(Path(path), "--test") for path in settings.tests])
+    tests = name_tests([find_classes(Path(path), "--test") for path in settings.tests])
     validation = find_classes(Path(settings.validation), "--validation") if settings.validation else None
     tested = [("--test", test) for test in tests.values()] + ([("--validation", validation)] if validation else [])
     for argument, test in tested:
@@ -232,15 +227,3 @@ def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]
         listed = name_some(list(problems.values()), "; ")
         raise ValueError(f"{len(problems)} of {len(files)} photographs cannot be read{hint}: {listed}")
     return tuple(str(file) for file in problems)
-
-
-def _name_tests(folders: list[ClassFolder]) -> dict[str, ClassFolder]:
-    """Test folders by their own names, or by their paths where those are not different."""
-    names = [folder.path.resolve().name for folder in folders]
-    if len(set(names)) < len(names) or any(name.startswith(HELD_OUT) for name in names):
-        paths = [str(folder.path) for folder in folders]
-        # What is held out has that name.
-        names = [f"./{path}" if path.startswith(HELD_OUT) else path for path in paths]
-    if len(set(names)) < len(names):
-        raise ValueError(f"`--test` (={', '.join(names)}) names a folder twice")
-    return dict(zip(names, folders, strict=True))

@@ -18,14 +18,15 @@ from advbg.preview import preview
 from advbg.training.data import TrainingData
 from advbg.training.fit import Fitted
 from advbg.training.models import size_options
-from advbg.training.prepare import BEFORE, HELD_OUT, PreparedRun
+from advbg.training.prepare import PreparedRun
+from advbg.training.sets import BEFORE, HELD_OUT
 from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import before_patterns, predict, rate
+from advbg.training.trained import HEADER
 
 _SHOWN_IMAGES = 8
 # Of an image, so much must be found to be background for it to be tested before others.
 _LEAST_BACKGROUND = 0.05
-_HEADER = "advbg_train"
 
 
 def measure_run(fitted: Fitted, run: PreparedRun, data: TrainingData) -> dict[str, Any]:
@@ -119,7 +120,7 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
         ("model", fitted.model.state_dict(), description),
         ("best", fitted.best_weights, description | {"epoch": fitted.best_epoch}),
     ):
-        save_weights(weights, output / f"{name}.safetensors", header=_HEADER, description=about)
+        save_weights(weights, output / f"{name}.safetensors", header=HEADER, description=about)
     if fitted.wrapper is not None:
         save_state(fitted.wrapper.companions.state_dict(), output / "companions.pt")
 

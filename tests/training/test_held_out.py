@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advbg.training.unseen import copies_among
+from advbg.training.sets import copies_among
 from tests.training.command_line import results_of, train
 from tests.training.made_up import COLORS, a_folder, a_picture
 

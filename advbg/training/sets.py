@@ -1,4 +1,4 @@
-"""Tests are on images that were not trained on."""
+"""The sets of images that a model is tested on: by name, and none that it was trained on."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -6,6 +6,30 @@ from pathlib import Path
 
 from advbg.naming import name_some
 from advbg.training.folders import ClassFolder
+
+# In the results, beside the test folders.
+HELD_OUT = "held-out"
+BEFORE = "held-out, before "
+
+
+def name_tests(folders: Sequence[ClassFolder], argument: str = "--test") -> dict[str, ClassFolder]:
+    """Call test folders by their own names, or by their paths where those are not different.
+
+    Args:
+        folders: to test on.
+        argument: what the command line calls them, for messages.
+
+    Raises:
+        ValueError: where a folder is named twice.
+    """
+    names = [folder.path.resolve().name for folder in folders]
+    if len(set(names)) < len(names) or any(name.startswith(HELD_OUT) for name in names):
+        paths = [str(folder.path) for folder in folders]
+        # What is held out has that name.
+        names = [f"./{path}" if path.startswith(HELD_OUT) else path for path in paths]
+    if len(set(names)) < len(names):
+        raise ValueError(f"`{argument}` (={', '.join(names)}) names a folder twice")
+    return dict(zip(names, folders, strict=True))
 
 
 def check_unseen(tests: Iterable[tuple[str, ClassFolder]], trained: Mapping[str, Collection[Path]]) -> None:
