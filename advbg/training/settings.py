@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +181,11 @@ class FitSettings:
 
     def companion_options(self) -> dict[str, Any] | None:
         """What the method says to `AdversarialBackground`; None where it trains without companions."""
+        return None if self._options is None else dict(self._options)
+
+    @cached_property
+    def _options(self) -> dict[str, Any] | None:
+        """The same, made once, since a folder of photographs on a network is long to list."""
         options = companion_options(self.method, Path(self.photographs) if self.photographs else None)
         if options is None or self.method == PAPER:
             return options
