@@ -1,6 +1,7 @@
 """Everything that a run of `advbg train` needs, read and checked before anything is written."""
 
 import importlib
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from advbg.training.data import TrainingData
 from advbg.training.devices import choose_device
 from advbg.training.fit import check_length
 from advbg.training.folders import (
+    ClassFolder,
     LoadedImages,
     check_memory,
     check_readable,
@@ -155,6 +157,46 @@ def prepare(settings: RunSettings) -> PreparedRun:
         OSError: where a folder or file is not there.
         ValueError: where a folder, a file or the weights cannot be used; the message names them.
     """
+    folder, validation, tests = _find_folders(settings)
+    others = [*tests.values(), *([validation] if validation else [])]
+    model, size = _make_model(settings, len(folder.classes))
+    if settings.tensorboard:
+        importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
+    # Splitting copies the training folder's images.
+    count = (1 if validation else 2) * len(folder.files) + sum(len(other.files) for other in others)
+    check_memory(3 * count * size**2, f"`image_size` (={size})", "pass a smaller --image-size")
+
+    def load(found: ClassFolder, fit: str) -> LoadedImages:
+        return load_images(found, folder.classes, size, fit, skip_unreadable=settings.skip_unreadable)
+
+    images = load(folder, settings.fit)
+    check_readable(images, folder.classes)
+    if validation is not None:
+        training, held_out = images, load(validation, settings.fit)
+    else:
+        parts = split(images, len(folder.classes), settings.held_out_share, settings.split_seed)
+        training, held_out = (images.chosen(part) for part in parts)
+    loaded = {name: load(test, settings.test_fit) for name, test in tests.items()}
+    check_length(settings.training, len(training.pixels))
+    if broken := _broken_photographs(settings.training, skip=settings.skip_unreadable):
+        left_out = (*(settings.training.leave_out or ()), *broken)
+        settings = replace(settings, training=replace(settings.training, leave_out=left_out))
+    unreadable = {str(file) for found in (images, held_out, *loaded.values()) for file in found.unreadable}
+    passed_over = sum((Counter(found.passed_over) for found in (folder, *others)), Counter())
+    return PreparedRun(
+        settings=settings,
+        model=model.to(choose_device(settings.device)),
+        classes=folder.classes,
+        training=training,
+        held_out=held_out,
+        tests=loaded,
+        unreadable=[*sorted(unreadable), *broken],
+        passed_over=dict(passed_over),
+    )
+
+
+def _find_folders(settings: RunSettings) -> tuple[ClassFolder, ClassFolder | None, dict[str, ClassFolder]]:
+    """The training folder, that of what is held out, if there is one, and the test folders by name."""
     folder = find_classes(Path(settings.folder))
     check_training_folder(folder)
     tests = name_tests([find_classes(Path(path), "--test") for path in settings.tests])
@@ -164,12 +206,16 @@ def prepare(settings: RunSettings) -> PreparedRun:
         check_test_folder(test, folder.classes, argument)
     shown = {file for source in photographs_in(settings.training.companion_options() or {}) for file in source.files}
     check_unseen(tested, {"FOLDER": folder.files, "the photographs": shown})
-    weights = Path(settings.weights) if settings.weights else None
+    return folder, validation, tests
+
+
+def _make_model(settings: RunSettings, classes: int) -> tuple[nn.Module, int]:
+    """The model, on the CPU, and the side of its images."""
     model = create_model(
         settings.model,
-        len(folder.classes),
+        classes,
         seed=settings.training.seed,
-        weights=weights,
+        weights=Path(settings.weights) if settings.weights else None,
         pretrained=settings.pretrained,
         image_size=settings.image_size,
         tuning=settings.training.tuning,
@@ -178,34 +224,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
         check_classifier(model)
     size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
     check_size(model, settings.model, size)
-    if settings.tensorboard:
-        importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
-    # Splitting copies the training folder's images.
-    count = (1 if validation else 2) * len(folder.files) + sum(len(test.files) for _, test in tested)
-    check_memory(3 * count * size**2, f"`image_size` (={size})", "pass a smaller --image-size")
-    skip = settings.skip_unreadable
-    images = load_images(folder, folder.classes, size, settings.fit, skip_unreadable=skip)
-    check_readable(images, folder.classes)
-    if validation is not None:
-        training, held_out = images, load_images(validation, folder.classes, size, settings.fit, skip_unreadable=skip)
-    else:
-        parts = split(images, len(folder.classes), settings.held_out_share, settings.split_seed)
-        training, held_out = (images.chosen(part) for part in parts)
-    loaded = {
-        name: load_images(test, folder.classes, size, settings.test_fit, skip_unreadable=skip)
-        for name, test in tests.items()
-    }
-    unreadable = {file for found in (images, held_out, *loaded.values()) for file in found.unreadable}
-    passed_over: dict[str, int] = {}
-    for found in (folder, *(test for _, test in tested)):
-        for ending, count in found.passed_over.items():
-            passed_over[ending] = passed_over.get(ending, 0) + count
-    check_length(settings.training, len(training.pixels))
-    if broken := _broken_photographs(settings.training, skip=skip):
-        settings = replace(settings, training=replace(settings.training, leave_out=broken))
-    model = model.to(choose_device(settings.device))
-    skipped = [*sorted(str(file) for file in unreadable), *(settings.training.leave_out or ())]
-    return PreparedRun(settings, model, folder.classes, training, held_out, loaded, skipped, passed_over)
+    return model, size
 
 
 def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]:

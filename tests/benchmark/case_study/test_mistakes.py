@@ -20,7 +20,7 @@ from tests.benchmark.case_study.commands import command, run
         (("--seeds", "0,0"), "`seeds` (='0,0')"),
         (("--model", "test_vit"), "the row `attention` needs a model with feature maps"),
         (("--photographs", "nowhere"), "nowhere"),
-        (("--device", "tpu"), "`device` (='tpu') must be one of auto, cpu, cuda"),
+        (("--device", "tpu"), "`device` (='tpu') cannot be computed on: Expected one of cpu, cuda"),
         (("--batch-size", "15", "--epochs", "2"), "there are 3 phases"),
     ],
 )
