@@ -48,7 +48,9 @@ HoldStatistics = Annotated[
 
 
 def train(
-    folder: Annotated[Path, typer.Argument(parser=some_path, help="Images, with a sub-folder for each class.")],
+    folder: Annotated[
+        Path, typer.Argument(parser=some_path, metavar="FOLDER", help="Images, with a sub-folder for each class.")
+    ],
     model: Annotated[str, typer.Option(help="Name of a timm model.")],
     weights: Annotated[
         Path | None,

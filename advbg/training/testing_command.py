@@ -23,7 +23,7 @@ def rate_folders(
     ],
     folders: Annotated[
         list[Path],
-        typer.Argument(parser=some_path, metavar="FOLDER...", help="Images, with a sub-folder for each class."),
+        typer.Argument(parser=some_path, metavar="FOLDER", help="Images, with a sub-folder for each class."),
     ],
     fit: Annotated[
         str | None, typer.Option(help="`pad` images to squares or `crop` them; as its `--test-fit` said by default.")
@@ -43,7 +43,13 @@ def rate_folders(
     with stoppable("stopped"), mendable():
         there = choose_device(device)
         trained = load_trained(model)
-        tests = _load(folders, trained, fit or trained.test_fit, model.parent / "split.json", skip=skip_unreadable)
+        tests = _load(
+            folders,
+            trained,
+            trained.test_fit if fit is None else fit,
+            model.parent / "split.json",
+            skip=skip_unreadable,
+        )
         trained.model.to(there)
         measured = {
             name: rate(

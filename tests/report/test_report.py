@@ -36,6 +36,20 @@ def test_each_class_has_its_accuracy_before_each_pattern_but_no_pictures_of_it(t
     assert "<h3>held-out, before clock</h3>" not in page
 
 
+@pytest.mark.parametrize(("replaceable", "said"), [(0, "10 of 10 images"), (7, "3 of 10 images"), (10, None)])
+def test_images_without_a_plain_background_are_said_to_be_left_out(
+    tmp_path: Path, replaceable: int, said: str | None
+) -> None:
+    folder = make_run(tmp_path / "run")
+    results = json.loads((folder / "results.json").read_text())
+    results["images"] |= {"held_out": 10, "replaceable": replaceable, "background_share": 40.0}
+    (folder / "results.json").write_text(json.dumps(results))
+    write_report([read_run(folder)], tmp_path / "page.html")
+    page = " ".join((tmp_path / "page.html").read_text(encoding="utf-8").split())
+    assert ("are left out of them" in page) == (said is not None)
+    assert said is None or f"{said}, of which next to nothing was found to be background" in page
+
+
 def test_the_page_needs_nothing_beside_it(page: str) -> None:
     addresses = Page(page).addresses
     assert len(addresses) > 3
