@@ -2,8 +2,6 @@
 
 import torch
 
-AUTO = "auto"
-
 
 def choose_device(name: str) -> torch.device:
     """The device of this name; `auto` is the GPU if there is one.
@@ -14,7 +12,7 @@ def choose_device(name: str) -> torch.device:
     Raises:
         ValueError: as `named_device`.
     """
-    if name == AUTO:
+    if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return named_device(name)
 

@@ -170,7 +170,7 @@ def _load_backbone(model: nn.Module, file: Path) -> None:
         raise ValueError(f"`weights` (={str(file)!r}) is damaged or no file of weights: {error}") from error
     ours, heads = model.state_dict(), _classifiers(model)
     theirs = {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
-    # Files of before torch 0.4 do not count the batches that BatchNorm has seen, and torch takes them as well.
+    # Old files do not count the batches that BatchNorm has seen; torch takes them as well.
     counters = {name for name in ours if name.endswith(".num_batches_tracked")} - set(theirs)
     wanted = {name for name in ours if not name.startswith(heads)} - counters
     if wanted == set(theirs) and any(ours[name].shape != theirs[name].shape for name in wanted):
