@@ -109,7 +109,7 @@ def test_its_figures_of_photographs_are_those_that_were_published(
     ],
 )
 def test_its_figures_of_fruit_are_those_that_were_published(place: int, study: str, method: str) -> None:
-    table = _README.split("| | held-out | the same before new backgrounds | shop |")[1].split("\n\n")[0]
+    table = _README.split("| | held-out | same objects, new backgrounds | shop |")[1].split("\n\n")[0]
     line = table.strip().splitlines()[1 + place]
     file = Path(__file__).parents[1] / "docs" / "results" / "case-studies" / study / "results.json"
     results = json.loads(file.read_text(encoding="utf-8"))
