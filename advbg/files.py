@@ -3,8 +3,9 @@
 import io
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,6 +16,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 _TEMPORARY = re.compile(r"\..+-[0-9a-f]{32}(\.[^.]+)?")
+# In seconds; no file takes as long to write.
+_ABANDONED = 3600
 
 
 class DamagedStateError(RuntimeError):
@@ -51,11 +54,13 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files of `write_atomically` that a killed process has left, in sub-folders as well.
 
     Args:
-        folder: that nobody else writes to now.
+        folder: of a run. What is younger than an hour stays, since another process may be writing it.
     """
     for file in folder.rglob(".*"):
-        if _TEMPORARY.fullmatch(file.name) and file.is_file():
-            file.unlink(missing_ok=True)
+        # Where it is gone already, or held by a process, it is not ours to remove.
+        with suppress(OSError):
+            if _TEMPORARY.fullmatch(file.name) and time.time() - file.stat().st_mtime > _ABANDONED:
+                file.unlink()
 
 
 def save_state(state: Any, path: Path) -> None:

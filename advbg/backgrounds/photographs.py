@@ -1,5 +1,6 @@
 """Photographs as backgrounds (the paper's "real backgrounds")."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -118,30 +119,33 @@ def list_images(folder: str | Path, argument: str = "folder") -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"`{argument}` (={str(folder)!r}) is not a directory")
-    files = sorted(path for path in visible_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = (path for path in visible_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    # Of an image and links to it, one: it would be shown more often than others.
+    files = sorted({os.path.realpath(path): path for path in sorted(found, reverse=True)}.values())
     if not files:
         raise ValueError(f"`{argument}` (={str(folder)!r}) has no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
     return files
 
 
-def visible_files(folder: Path, above: Sequence[Path] = ()) -> Iterator[Path]:
+def visible_files(folder: Path, visited: set[Path] | None = None) -> Iterator[Path]:
     """Find the files in a folder and its sub-folders.
 
     Args:
         folder: where to look; hidden files and folders are passed over.
-        above: resolved folders by which the way leads; a link back to one of them is not followed.
+        visited: resolved folders that are not looked into, with those that were.
 
     Yields:
-        Their paths, those behind links included.
+        Their paths, those behind links included; of a folder that several ways lead to, once.
     """
-    here = folder.resolve()
-    if here in above:
+    visited, here = set() if visited is None else visited, folder.resolve()
+    if here in visited:
         return
+    visited.add(here)
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            yield from visible_files(entry, (*above, here))
+            yield from visible_files(entry, visited)
         else:
             yield entry
 

@@ -84,7 +84,7 @@ def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
             passed_over[entry.suffix.lower() or entry.name] += 1
             continue
         images = found.setdefault(unicodedata.normalize("NFC", entry.name), [])
-        for file in visible_files(entry, (folder.resolve(),)):
+        for file in visible_files(entry, {folder.resolve()}):
             if file.suffix.lower() in IMAGE_SUFFIXES:
                 images.append(file)
             else:
@@ -107,12 +107,15 @@ def find_classes(folder: Path, argument: str = "FOLDER") -> ClassFolder:
     return ClassFolder(folder, classes, files, labels, dict(passed_over))
 
 
-def check_training_folder(folder: ClassFolder) -> None:
+def check_training_folder(folder: ClassFolder, least: int = 2) -> None:
     """Check that a folder can be trained on.
 
+    Args:
+        folder: from `find_classes`.
+        least: images of each class: 2 where one is held out, else 1.
+
     Raises:
-        ValueError: where it has one class only, its classes are parts of a data set, or a class has one image, of
-            which none could be held out.
+        ValueError: where it has one class only, its classes are parts of a data set, or a class has fewer images.
     """
     if {name.lower() for name in folder.classes} <= _PARTS:
         raise ValueError(
@@ -122,7 +125,7 @@ def check_training_folder(folder: ClassFolder) -> None:
     if len(folder.classes) < 2:
         raise ValueError(f"`FOLDER` (={str(folder.path)!r}) has one class only: {', '.join(folder.classes)}")
     counts = Counter(folder.labels)
-    if lonely := [name for name in folder.classes if counts[name] < 2]:
+    if lonely := [name for name in folder.classes if counts[name] < least]:
         raise ValueError(
             f"`FOLDER` (={str(folder.path)!r}) has classes with a single image, but each needs 2, one of them held "
             f"out: {', '.join(lonely)}"
@@ -186,19 +189,20 @@ def load_images(
     return LoadedImages(pixels, targets, tuple(folder.files[index] for index in kept), unreadable)
 
 
-def check_readable(images: LoadedImages, classes: Sequence[str]) -> None:
-    """Check that two images or more are left of each class, where unreadable ones were skipped.
+def check_readable(images: LoadedImages, classes: Sequence[str], least: int = 2) -> None:
+    """Check that enough images are left of each class, where unreadable ones were skipped.
 
     Args:
         images: of a training folder.
         classes: their names.
+        least: images of each class.
 
     Raises:
         ValueError: where a class has fewer; it is named.
     """
     for name, count in zip(classes, torch.bincount(images.targets, minlength=len(classes)).tolist(), strict=True):
-        if count < 2:
-            raise ValueError(f"class {name!r} has {count} images that can be read, but each class needs 2")
+        if count < least:
+            raise ValueError(f"class {name!r} has {count} images that can be read, but each class needs {least}")
 
 
 def split(images: LoadedImages, classes: int, share: float, seed: int) -> tuple[Tensor, Tensor]:

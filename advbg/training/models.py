@@ -131,6 +131,16 @@ def create_model(
     return model
 
 
+def rebuilt_name(name: str, model: nn.Module) -> str:
+    """The name by which timm makes the same model again without the source that it came from.
+
+    Args:
+        name: by which it was made.
+        model: that was made.
+    """
+    return getattr(model, "pretrained_cfg", {}).get("architecture", name) if name.startswith(_SOURCES) else name
+
+
 def size_options(name: str, image_size: int) -> dict[str, int]:
     """What timm must be told to make a model for images of this size: nothing, where it takes any.
 

@@ -170,7 +170,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
         return load_images(found, folder.classes, size, fit, skip_unreadable=settings.skip_unreadable)
 
     images = load(folder, settings.fit)
-    check_readable(images, folder.classes)
+    check_readable(images, folder.classes, 1 if validation else 2)
     if validation is not None:
         training, held_out = images, load(validation, settings.fit)
     else:
@@ -198,7 +198,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
 def _find_folders(settings: RunSettings) -> tuple[ClassFolder, ClassFolder | None, dict[str, ClassFolder]]:
     """The training folder, that of what is held out, if there is one, and the test folders by name."""
     folder = find_classes(Path(settings.folder))
-    check_training_folder(folder)
+    check_training_folder(folder, 1 if settings.validation else 2)
     tests = name_tests([find_classes(Path(path), "--test") for path in settings.tests])
     validation = find_classes(Path(settings.validation), "--validation") if settings.validation else None
     tested = [("--test", test) for test in tests.values()] + ([("--validation", validation)] if validation else [])

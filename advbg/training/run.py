@@ -1,6 +1,5 @@
 """A run of `advbg train`: folders in, a folder with weights, results and figures out."""
 
-import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -8,15 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from advbg.benchmark.files import write_json
+from advbg.benchmark.files import read_json, write_json
 from advbg.benchmark.training import Progress
 from advbg.integrations.tensorboard import TensorBoardLogger
 from advbg.training.fit import Fitted, fit
 from advbg.training.prepare import PreparedRun
 from advbg.training.results import draw_composites, measure_run, save_run
+from advbg.training.state import steps_taken
 
 # Epochs after which composites are drawn.
 _MOMENTS = 5
+
+# Of the files of a run.
+_PARTS = {
+    "training": "the training folder has",
+    "held_out": "what is held out has",
+    "photographs": "the photographs are",
+}
 
 
 def train_folder(
@@ -76,10 +83,7 @@ def train_folder(
 
 def _logger(output: Path) -> TensorBoardLogger:
     """A logger that goes on after the last whole epoch."""
-    goes_on = (output / "state.pt").is_file() and (output / "history.json").is_file()
-    history = json.loads((output / "history.json").read_text(encoding="utf-8")) if goes_on else []
-    taken = sum(sum(epoch["steps"].values()) for epoch in history)
-    return TensorBoardLogger(output / "tensorboard", purge_step=taken + 1)
+    return TensorBoardLogger(output / "tensorboard", purge_step=steps_taken(output / "state.pt") + 1)
 
 
 def _line(epoch: dict[str, Any], epochs: int) -> str:
@@ -95,13 +99,11 @@ def _moments(epochs: int) -> set[int]:
 
 
 def _check_split(file: Path, files: dict[str, list[str]]) -> None:
-    if file.is_file():
-        try:
-            before = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{file} is damaged: {error}") from error
-        if before != files:
-            what = "training folder has" if before.get("photographs") == files["photographs"] else "photographs are"
-            raise ValueError(f"the {what} other files than {file} says: images came or went since the run began")
-    else:
-        write_json(file, files)
+    """Write down which files a run has, and from where their paths lead, or check that they are the same ones."""
+    if not file.is_file():
+        write_json(file, files | {"directory": str(Path.cwd())})
+        return
+    before = read_json(file)
+    for part, what in _PARTS.items():
+        if before.get(part) != files[part]:
+            raise ValueError(f"{what} other files than {file} says: images came or went since the run began")

@@ -67,7 +67,8 @@ def copies_among(files: Sequence[Path], others: Collection[Path]) -> list[Path]:
 
 def _size(file: Path) -> int | None:
     try:
-        return file.stat().st_size
+        # Of empty files it is said when images are loaded, as of others that cannot be read.
+        return file.stat().st_size or None
     except OSError:
         return None
 

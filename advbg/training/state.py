@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from advbg.training.fit import Fitted
 
 
+def steps_taken(file: Path) -> int:
+    """How many steps were taken before a state was saved.
+
+    Args:
+        file: that `FitState` wrote; where there is none, or it is damaged, which `load` says, no step was.
+    """
+    try:
+        history = torch.load(file, weights_only=True, map_location="cpu", mmap=True)["history"]
+        return sum(sum(epoch["steps"].values()) for epoch in history)
+    except Exception:  # whatever a damaged file can raise
+        return 0
+
+
 class FitState:
     """Everything of a training that changes. Nothing of the random streams does: each epoch seeds its own.
 

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from advbg.command_line import some_path
+from advbg.naming import name_some
 from advbg.training.commands import Device, SkipUnreadable
 
 if TYPE_CHECKING:
@@ -41,6 +42,10 @@ def rate_folders(
     from advbg.training.trained import load_trained
 
     with stoppable("stopped"), mendable():
+        if model.is_dir():
+            raise IsADirectoryError(
+                f"`FILE` (={str(model)!r}) is a folder: name a file in it, such as model.safetensors"
+            )
         there = choose_device(device)
         trained = load_trained(model)
         tests = _load(
@@ -70,7 +75,6 @@ def rate_folders(
 def _load(
     paths: list[Path], trained: "TrainedModel", fit: str, split_file: Path, *, skip: bool
 ) -> dict[str, "LoadedImages"]:
-    from advbg.benchmark.files import read_json
     from advbg.training.folders import check_memory, check_test_folder, find_classes, load_images
     from advbg.training.sets import check_unseen, name_tests
     from advbg.training.squares import check_fit
@@ -79,19 +83,33 @@ def _load(
     folders = name_tests([find_classes(path) for path in paths], "FOLDER")
     for folder in folders.values():
         check_test_folder(folder, trained.classes, "FOLDER")
-    if split_file.is_file():
-        split = read_json(split_file)
-        seen = {"the images of the run": split["training"], "the photographs of the run": split["photographs"]}
-        check_unseen(
-            (("FOLDER", folder) for folder in folders.values()),
-            {what: [Path(file) for file in files] for what, files in seen.items()},
-        )
+    check_unseen([("FOLDER", folder) for folder in folders.values()], _trained(split_file))
     size = trained.image_size
     count = sum(len(folder.files) for folder in folders.values())
     check_memory(3 * count * size**2, "the model's image size", "test one folder after the other")
     return {
         name: load_images(folder, trained.classes, size, fit, skip_unreadable=skip) for name, folder in folders.items()
     }
+
+
+def _trained(split_file: Path) -> dict[str, list[Path]]:
+    """The files that the run has trained on, where its folder says so."""
+    from advbg.benchmark.files import read_json
+
+    split = read_json(split_file) if split_file.is_file() else {}
+    if not split.keys() >= {"training", "photographs", "directory"}:
+        _remark(f"no {split_file} of `advbg train` says what was trained on: whether that is tested, is not known")
+        return {}
+    parts = {"the images of the run": split["training"], "the photographs of the run": split["photographs"]}
+    trained = {what: [Path(split["directory"], file) for file in files] for what, files in parts.items()}
+    if gone := [str(file) for files in trained.values() for file in files if not file.is_file()]:
+        _remark(f"of what was trained on, {len(gone)} files are not there to be compared: {name_some(gone)}")
+    return trained
+
+
+def _remark(text: str) -> None:
+    # Not among the figures, which may be read by a program.
+    Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(measured: dict[str, Any], title: str) -> Table:

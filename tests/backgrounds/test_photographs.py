@@ -199,6 +199,10 @@ def test_photographs_behind_links_are_found_and_no_circle_is_walked(tmp_path: Pa
     (folder / "self").symlink_to(folder)
     (folder / ".hidden").symlink_to(elsewhere)
     (folder / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    # Other ways to the same photographs, and folders that lead to each other.
+    (folder / "c.png").symlink_to(folder / "b.png")
+    (folder / "streets too").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
     assert list_images(folder) == [folder / "b.png", folder / "streets" / "deep" / "a.png"]
 
 

@@ -1,5 +1,7 @@
 """Folders of runs."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -42,14 +44,18 @@ def test_what_a_killed_run_had_half_written_is_removed_and_nothing_else(tmp_path
     (tmp_path / "seed-0").mkdir()
     for file in (*torn, *kept):
         file.write_bytes(b"x")
+        os.utime(file, (0, time.time() - 2 * 3600))
     begin_folder(tmp_path, {})
     assert not any(file.exists() for file in torn)
     assert all(file.exists() for file in kept)
 
 
-def test_what_is_half_written_when_a_process_is_killed_is_what_is_removed(tmp_path: Path) -> None:
+def test_what_a_process_writes_is_removed_only_when_it_is_old(tmp_path: Path) -> None:
     with write_atomically(tmp_path / "state.pt") as temporary:
         temporary.write_bytes(b"half")
+        remove_leftovers(tmp_path)
+        assert temporary.exists()
+        os.utime(temporary, (0, time.time() - 2 * 3600))
         remove_leftovers(tmp_path)
         assert not temporary.exists()
         temporary.write_bytes(b"whole")

@@ -33,6 +33,27 @@ def test_a_folder_of_its_own_is_held_out_and_all_of_the_other_trained_on(
     assert {Path(failure["file"]).parents[1] for failure in results["sets"]["held-out"]["failures"]} <= {validation}
 
 
+def test_one_image_of_a_class_is_enough_where_none_of_it_is_held_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    folder, validation = a_folder(tmp_path / "images", 1), a_folder(tmp_path / "validation", 2, seed=80)
+    quick = (*BASELINE, "--batch-size", 3)
+    assert train(monkeypatch, folder, tmp_path / "run", *quick, "--validation", validation) == 0
+    assert train(monkeypatch, folder, tmp_path / "another", *quick) == 2
+    assert "classes with a single image, but each needs 2, one of them held out" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_only_with_the_same_held_out_images(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    validation = a_folder(tmp_path / "validation", 2, seed=80)
+    options = (*BASELINE, "--epochs", 1, "--validation", validation)
+    assert train(monkeypatch, folder, tmp_path / "run", *options) == 0
+    (validation / "red" / "0.png").unlink()
+    assert train(monkeypatch, folder, tmp_path / "run", *options, "--resume") == 2
+    assert "what is held out has other files than" in " ".join(capsys.readouterr().err.split())
+
+
 def test_held_out_images_are_padded_as_those_that_are_trained_on(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +122,8 @@ def test_copies_are_the_files_with_the_same_bytes(tmp_path: Path, ours: list[byt
         return files
 
     files = written("ours", ours)
-    expected = [file for file, content in zip(files, ours, strict=True) if content in theirs]
+    # Empty files are no images.
+    expected = [file for file, content in zip(files, ours, strict=True) if content and content in theirs]
     assert copies_among(files, written("theirs", theirs)) == expected
 
 

@@ -96,6 +96,7 @@ def test_mistakes_are_one_line(
     Path("other.safetensors").write_bytes(b"x")
     model, outdoors = finished / "model.safetensors", finished.parent / "outdoors"
     for arguments, message in (
+        ((finished, outdoors), "is a folder: name a file in it"),
         ((model, "nowhere"), "`FOLDER` (='nowhere') is not a directory"),
         ((model, "other"), "`FOLDER` (='other') has classes that the training folder has not: purple"),
         (
@@ -121,3 +122,36 @@ def test_a_model_needs_nothing_of_its_run_but_its_file(
     shutil.copy(finished / "model.safetensors", tmp_path / "of mine.safetensors")
     found = _tested(monkeypatch, capsys, tmp_path / "of mine.safetensors", finished.parent / "outdoors")
     assert found["sets"] == {"outdoors": results_of(finished)["sets"]["outdoors"]}
+    (tmp_path / "split.json").write_text('{"train": 0.8}')  # of something else
+    assert run(monkeypatch, "test", tmp_path / "of mine.safetensors", finished.parent / "outdoors") == 0
+    assert "says what was trained on: whether that is tested, is not known" in capsys.readouterr().err
+
+
+def test_what_was_trained_on_is_found_from_anywhere_or_said_to_be_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    a_folder(tmp_path / "there" / "images", 5)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    assert train(monkeypatch, Path("images"), "run", "--method", "baseline", "--epochs", 1) == 0
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(monkeypatch, "test", "../there/run/model.safetensors", "../there/images") == 2
+    assert "of its 15 images from the images of the run, which are trained on" in capsys.readouterr().err
+    (tmp_path / "there" / "images").rename(tmp_path / "moved")
+    assert run(monkeypatch, "test", "../there/run/model.safetensors", "../moved") == 0
+    assert "files are not there to be compared" in capsys.readouterr().err
+
+
+def test_a_model_of_a_folder_is_tested_without_the_folder(
+    folder: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("shared").mkdir()
+    described = {"mean": [0.4] * 3, "std": [0.3] * 3, "classifier": "classifier", "first_conv": "conv_stem"}
+    config = {"architecture": "test_efficientnet", "num_classes": 5, "pretrained_cfg": described}
+    Path("shared/config.json").write_text(json.dumps(config))
+    options = ("--model", "local-dir:shared", "--method", "baseline", "--epochs", 1)
+    assert train(monkeypatch, folder, "run", *options) == 0
+    shutil.rmtree("shared")
+    trained = load_trained(Path("run/model.safetensors"))
+    assert PixelSpace.of(trained.model).mean == (0.4, 0.4, 0.4)

@@ -9,8 +9,10 @@ import pytest
 
 from advbg.benchmark.demonstrations.tables import table_rows
 from advbg.command_line import claim_folder, run_folder
+from advbg.integrations.tensorboard import TensorBoardLogger
 from advbg.report.runs import read_run
 from advbg.training.folders import find_classes, load_images
+from advbg.training.state import steps_taken
 from tests.training.command_line import results_of, run, train
 from tests.training.made_up import a_folder, a_picture
 
@@ -233,3 +235,21 @@ def test_the_browsers_names_for_jpeg_are_read(tmp_path: Path) -> None:
     a_picture("red", 7).save(folder / "red" / "saved.jpg")
     shutil.move(folder / "red" / "saved.jpg", folder / "red" / "saved.jfif")
     assert folder / "red" / "saved.jfif" in find_classes(folder).files
+
+
+def test_a_log_goes_on_after_the_steps_of_the_state_whatever_the_history_says(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    purged = []
+    monkeypatch.setattr(
+        "advbg.training.run.TensorBoardLogger",
+        lambda log_dir, *, purge_step: purged.append(purge_step) or TensorBoardLogger(log_dir, purge_step=purge_step),
+    )
+    options = ("--method", "baseline", "--tensorboard")
+    assert train(monkeypatch, folder, tmp_path / "run", *options) == 0
+    (tmp_path / "run" / "history.json").unlink()
+    assert train(monkeypatch, folder, tmp_path / "run", *options, "--resume") == 0
+    # Three epochs of 24 images in batches of 6.
+    assert purged == [1, 13]
+    (tmp_path / "run" / "state.pt").write_bytes(b"damaged")
+    assert steps_taken(tmp_path / "run" / "state.pt") == 0
