@@ -52,7 +52,9 @@ def train_folder(
     images = {part: [str(file) for file in found.files] for part, found in loaded.items()}
     _check_split(output / "split.json", images | {"photographs": run.photographs})
     data = run.data
-    logger = _logger(output) if run.settings.tensorboard else None
+    # Where a run goes on, what was logged after its last whole epoch is logged again.
+    first = steps_taken(output / "state.pt") + 1
+    logger = TensorBoardLogger(output / "tensorboard", purge_step=first) if run.settings.tensorboard else None
 
     def after_epoch(fitted: Fitted) -> None:
         write_json(output / "history.json", fitted.history)
@@ -79,11 +81,6 @@ def train_folder(
     results = measure_run(fitted, run, data)
     write_json(output / "results.json", results)
     return results
-
-
-def _logger(output: Path) -> TensorBoardLogger:
-    """A logger that goes on after the last whole epoch."""
-    return TensorBoardLogger(output / "tensorboard", purge_step=steps_taken(output / "state.pt") + 1)
 
 
 def _line(epoch: dict[str, Any], epochs: int) -> str:
