@@ -1,13 +1,14 @@
 """timm models for classes of one's own, from pre-trained weights or none."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from timm.models import load_state_dict
+from timm.models import load_model_config_from_hf, load_state_dict
+from timm.models._hub import load_model_config_from_path  # timm exports that of the hub alone
 from torch import Tensor, nn
 
 from advbg.naming import name_some
@@ -15,7 +16,7 @@ from advbg.optimization import evaluating
 from advbg.training.tunings import GENTLE, OF_PRETRAINED, ORDINARY, PLAIN
 
 # Models that timm describes elsewhere: whether they are there, `create_model` finds out.
-_SOURCES = ("hf-hub:", "local-dir:")
+_SOURCES = {"hf-hub:": load_model_config_from_hf, "local-dir:": load_model_config_from_path}
 
 
 def check_model(name: str) -> None:
@@ -24,7 +25,7 @@ def check_model(name: str) -> None:
     Raises:
         ValueError: where timm has none of this name.
     """
-    if not name.startswith(_SOURCES) and not timm.is_model(name):
+    if _source(name) is None and not timm.is_model(name):
         known = timm.list_models(f"*{name}*") or timm.list_models(f"{name[:4]}*")
         hint = f"; it has {name_some(known)}" if known else ""
         raise ValueError(f"`model` (={name!r}) is no model of timm{hint}")
@@ -95,6 +96,7 @@ def create_model(
     pretrained: bool = False,
     image_size: int | None = None,
     tuning: str = PLAIN,
+    options: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Make a timm model for colour images.
 
@@ -107,6 +109,7 @@ def create_model(
         pretrained: whether timm downloads weights.
         image_size: side of the images in pixels, for models that are made for one size; None for their own.
         tuning: how it will be trained; `ordinary` leaves a pre-trained model the first classifier that timm gives it.
+        options: what else timm is told, such as `construction_options` said of another name of the same model.
 
     Raises:
         FileNotFoundError: where there is no file `weights`.
@@ -114,13 +117,11 @@ def create_model(
             names that do not fit are in the message.
     """
     check_model(name)
-    options: dict[str, Any] = {"num_classes": classes, "pretrained": pretrained}
-    if image_size is not None:
-        options |= size_options(name, image_size)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         try:
-            model: Any = timm.create_model(name, **options)
+            said = construction_options(name, image_size) | dict(options or {})
+            model: Any = timm.create_model(name, pretrained=pretrained, num_classes=classes, **said)
         except Exception as error:  # whatever a download can raise, and models without `num_classes`
             raise ValueError(f"`model` (={name!r}) cannot be made: {error}") from error
         if weights is not None:
@@ -138,18 +139,33 @@ def rebuilt_name(name: str, model: nn.Module) -> str:
         name: by which it was made.
         model: that was made.
     """
-    return getattr(model, "pretrained_cfg", {}).get("architecture", name) if name.startswith(_SOURCES) else name
+    return name if _source(name) is None else getattr(model, "pretrained_cfg", {}).get("architecture", name)
 
 
-def size_options(name: str, image_size: int) -> dict[str, int]:
-    """What timm must be told to make a model for images of this size: nothing, where it takes any.
+def construction_options(name: str, image_size: int | None) -> dict[str, Any]:
+    """What timm must be told to make a model again: what its source says but for classes, and the size, where it is made for one.
 
     Args:
         name: of the model in timm.
-        image_size: side of the images in pixels.
+        image_size: side of the images in pixels; None for its own.
+
+    Raises:
+        Exception: whatever timm raises where a source does not say what the model is.
     """
-    config = timm.get_pretrained_cfg(name)
-    return {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+    source = _source(name)
+    if source is None:
+        config, saved = timm.get_pretrained_cfg(name), {}
+        fixed = config is not None and config.fixed_input_size
+    else:
+        config, _, saved = _SOURCES[source](name.removeprefix(source))
+        # As timm's scripts do: what was made for a size by an argument can be made for another one.
+        fixed = config.get("fixed_input_size", False) or "img_size" in saved
+    options = {argument: value for argument, value in saved.items() if argument != "num_classes"}
+    return {**options, "img_size": image_size} if fixed and image_size is not None else options
+
+
+def _source(name: str) -> str | None:
+    return next((source for source in _SOURCES if name.startswith(source)), None)
 
 
 @torch.no_grad()

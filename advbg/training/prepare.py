@@ -26,7 +26,15 @@ from advbg.training.folders import (
     split,
 )
 from advbg.training.gentle import check_classifier
-from advbg.training.models import check_model, check_size, check_tuned_model, check_weights, create_model
+from advbg.training.models import (
+    check_model,
+    check_size,
+    check_tuned_model,
+    check_weights,
+    construction_options,
+    create_model,
+    rebuilt_name,
+)
 from advbg.training.sets import check_unseen, name_tests
 from advbg.training.settings import FitSettings, photographs_in
 from advbg.training.squares import check_fit
@@ -120,6 +128,8 @@ class PreparedRun:
     Attributes:
         settings: of the run.
         model: on its device.
+        timm_name: by which timm makes the same model without the source that it came from.
+        timm_options: that timm must be told with it.
         classes: their names.
         training: images to train on.
         held_out: images that are held out.
@@ -130,6 +140,8 @@ class PreparedRun:
 
     settings: RunSettings
     model: nn.Module
+    timm_name: str
+    timm_options: dict[str, Any]
     classes: tuple[str, ...]
     training: LoadedImages
     held_out: LoadedImages
@@ -186,6 +198,8 @@ def prepare(settings: RunSettings) -> PreparedRun:
     return PreparedRun(
         settings=settings,
         model=model.to(choose_device(settings.device)),
+        timm_name=rebuilt_name(settings.model, model),
+        timm_options=construction_options(settings.model, size),
         classes=folder.classes,
         training=training,
         held_out=held_out,

@@ -17,7 +17,6 @@ from advbg.files import save_state, save_weights
 from advbg.preview import preview
 from advbg.training.data import TrainingData
 from advbg.training.fit import Fitted
-from advbg.training.models import rebuilt_name, size_options
 from advbg.training.prepare import PreparedRun
 from advbg.training.sets import BEFORE, HELD_OUT
 from advbg.training.silhouettes import flooded_silhouettes
@@ -106,8 +105,8 @@ def save_run(fitted: Fitted, run: PreparedRun, output: Path) -> None:
     config = resolve_model_data_config(fitted.model)
     size = run.training.pixels.shape[-1]
     description = {
-        "model": rebuilt_name(run.settings.model, fitted.model),
-        "options": size_options(run.settings.model, size),
+        "model": run.timm_name,
+        "options": run.timm_options,
         "classes": list(run.classes),
         "image_size": size,
         "fit": run.settings.fit,

@@ -41,7 +41,7 @@ def load_trained(file: Path) -> TrainedModel:
     """
     about, weights = load_weights(file, header=HEADER, kind="model", writer="advbg train")
     classes, size = tuple(about["classes"]), about["image_size"]
-    model: Any = create_model(about["model"], len(classes), seed=0, image_size=size)
+    model: Any = create_model(about["model"], len(classes), seed=0, options=about["options"])
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

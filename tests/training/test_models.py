@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -9,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from advbg.pixel_space import PixelSpace
-from advbg.training.models import check_model, create_model, size_options
+from advbg.training.models import check_model, construction_options, create_model, rebuilt_name
 
 NAME = "test_efficientnet"
 
@@ -131,8 +132,6 @@ def test_weights_of_before_batches_were_counted_are_loaded(tmp_path: Path, name:
 
 
 def test_a_model_in_a_folder_is_made_as_timm_makes_it(tmp_path: Path) -> None:
-    theirs = timm.create_model("test_resnet", num_classes=7)
-    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
     described = {
         "mean": [0.4] * 3,
         "std": [0.3] * 3,
@@ -140,14 +139,32 @@ def test_a_model_in_a_folder_is_made_as_timm_makes_it(tmp_path: Path) -> None:
         "classifier": "fc",
         "first_conv": "conv1",
     }
+    theirs = timm.create_model("test_resnet", num_classes=7)
+    save_file(theirs.state_dict(), tmp_path / "model.safetensors")
     config = {"architecture": "test_resnet", "num_classes": 7, "pretrained_cfg": described}
     (tmp_path / "config.json").write_text(json.dumps(config))
     name = f"local-dir:{tmp_path}"
     check_model(name)
-    model = create_model(name, 3, seed=0, pretrained=True, image_size=64)
+    model: Any = create_model(name, 3, seed=0, pretrained=True, image_size=64)
     assert torch.equal(model.layer1[0].conv1.weight, theirs.layer1[0].conv1.weight)
     assert model.get_classifier().out_features == 3
     assert PixelSpace.of(model).mean == (0.4, 0.4, 0.4)
+    assert construction_options(name, 64) == {}
+
+
+def test_a_model_in_a_folder_that_is_made_for_one_size_is_told_it_and_made_again_without_the_folder(
+    tmp_path: Path,
+) -> None:
+    theirs: Any = timm.create_model("test_vit", num_classes=7, depth=2)
+    timm.models.save_for_hf(theirs, tmp_path, model_args={"depth": 2})
+    name = f"local-dir:{tmp_path}"
+    model: Any = create_model(name, 3, seed=0, pretrained=True, image_size=64)
+    assert model(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    assert torch.equal(model.blocks[1].mlp.fc1.weight, theirs.blocks[1].mlp.fc1.weight)
+    options = construction_options(name, 64)
+    assert options.items() >= {"depth": 2, "img_size": 64}.items()
+    again = create_model(rebuilt_name(name, model), 3, seed=1, options=options)
+    again.load_state_dict(model.state_dict())
 
 
 def test_a_model_that_is_in_no_folder_is_refused_when_it_is_made(tmp_path: Path) -> None:
@@ -166,5 +183,6 @@ def test_a_model_of_random_weights_is_as_timm_makes_it() -> None:
 
 
 def test_only_models_that_are_made_for_one_size_are_told_it() -> None:
-    assert size_options("test_vit", 64) == {"img_size": 64}
-    assert size_options("test_resnet", 64) == {}
+    assert construction_options("test_vit", 64) == {"img_size": 64}
+    assert construction_options("test_vit", None) == {}
+    assert construction_options("test_resnet", 64) == {}
