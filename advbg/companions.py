@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from advbg.backgrounds import TrainableSource, check_range, is_ours, sample_backgrounds
+from advbg.backgrounds import TrainableSource, is_ours
 from advbg.batch_norm import keep_held
-from advbg.clutter import show_other_objects
+from advbg.candidates import Judge, choose_hardest, draw_candidates
 from advbg.companions_state import extra_state, follow_parameters, take_extra_state
 from advbg.compositing import CompositeParameters, check_parameters, composite_with, cut_out, draw_parameters
 from advbg.distributed import rank, synchronize
@@ -18,7 +18,6 @@ from advbg.full_precision import around_the_model, in_full_precision
 from advbg.masks import binarize, check_mask, is_learned
 from advbg.masks.learning import check_learned, learn_masks, make_masks
 from advbg.masks.resolution import enlarge, reduced_size
-from advbg.max_step import reverse_gradient
 from advbg.observation import Observation
 from advbg.optimization import begin_batch, descend, evaluating, keeping_dtype, make_optimizer, place, reset_state
 from advbg.options import Options
@@ -47,7 +46,7 @@ class Companions(nn.Module):
         given: what `Attachment.given` says about the next images.
         source_checked: whether what the source makes is known to be pixels.
         masks_checked: whether the masks that were learned have been looked at.
-        learning: whether the model is being called for the mask generator's sake, not by the user.
+        learning: whether the model is being called for the companions' sake, not by the user.
         mask_loss: of the last batch of the mask phase, or None before it.
         targets: of the last batch, changed where its backgrounds were; None where it came without.
         observation: what plugins are told.
@@ -123,7 +122,7 @@ class Companions(nn.Module):
             if self.phase != "adversarial":
                 return images
             mask = self._learned_mask(images) if mask is None else mask
-            params = self.draw(images, mask)
+            params = self.draw(images, mask, Judge(model, call, targets))
         elif mask is None and self.phase == "adversarial":
             mask = self._learned_mask(images)
         foreground = self.foreground(images, mask=mask, params=params)
@@ -143,35 +142,35 @@ class Companions(nn.Module):
         self.observation.report("mask_loss", self.mask_loss)
 
     @in_full_precision
-    def draw(self, images: Tensor, mask: Tensor | None = None) -> CompositeParameters:
+    def draw(self, images: Tensor, mask: Tensor | None = None, judge: Judge | None = None) -> CompositeParameters:
         """Draw what the current phase composites these images with; before the adversarial phase, nothing.
 
         Args:
-            images: the model's input; without `clutter` and `distractors`, only its shape and device matter.
+            images: the model's input; without `clutter`, `distractors` and `candidates`, only shape and device matter.
             mask: for these, the foreground where it is known: float of shape (batch, 1, rows, columns).
+            judge: who chooses, where there are several `candidates`.
 
         Returns:
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
 
         Raises:
             TypeError: where `images` or what the source makes is no tensor.
-            ValueError: where `images` cannot be used, or either of them needs masks and there are none.
+            ValueError: where `images` cannot be used, either of them needs masks and there are none, or nobody chooses.
         """
         self.build(images)
+        options = self.options
         if self.phase != "adversarial":
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
-        count, channels, height, width = images.shape
-        backgrounds = sample_backgrounds(self.source, count, (channels, height, width), self.generator)
-        if not self.source_checked:
-            check_range(backgrounds, self.source)
-            self.source_checked = True
-        backgrounds = reverse_gradient(backgrounds) if backgrounds.requires_grad else backgrounds
-        if self.options.clutter or self.options.distractors:
-            mask = self._learned_mask(images) if mask is None else mask
-            pixels = self.pixel_space.to_pixels(images)
-            backgrounds = show_other_objects(backgrounds, pixels, mask, self.options, self.generator)
-        return draw_parameters(backgrounds, self.options, self._largest_halo(images), self.generator)
+        if options.candidates > 1 and judge is None:
+            raise ValueError(f"of `candidates` (={options.candidates}) a model must choose: pass a `judge`")
+        if mask is None and (options.clutter or options.distractors or options.candidates > 1):
+            mask = self._learned_mask(images)
+        candidates = draw_candidates(self, images, mask)
+        params = draw_parameters(candidates[0], options, self._largest_halo(images), self.generator)
+        if judge is None or mask is None or options.candidates == 1:
+            return params
+        return choose_hardest(self, judge, images, mask, params, candidates)
 
     @torch.no_grad()
     @in_full_precision

@@ -80,6 +80,24 @@ def advbg_distance(task: str, outputs: Any, expected: Any, other: Any, batch_siz
     """
 
 
+@hookspec(firstresult=True)
+def advbg_harm(
+    task: str, outputs: Any, expected: Callable[[], Any], targets: Any, batch_size: int
+) -> Float[Tensor, "batch"] | None:
+    """Rate how badly a model answers each image, to choose the hardest of several `candidates` for its background.
+
+    Args:
+        task: what the wrapper was given as `task`.
+        outputs: the model's outputs for the images before other backgrounds, as the model returns them.
+        expected: returns its outputs for the images as they are; who calls it costs the step a forward pass.
+        targets: what the wrapper was given as `targets`, of the images as they are, or None.
+        batch_size: number of images.
+
+    Returns:
+        A number for each image, the higher the worse; None for what the plugin does not know.
+    """
+
+
 @hookspec
 def advbg_background_sources() -> Mapping[str, Callable[[tuple[int, int, int], torch.Generator], BackgroundSource]]:
     """Add background sources by name, for `AdversarialBackground(background=...)`.

@@ -48,6 +48,7 @@ class Options:
     lighting: float = 0.0
     clutter: float = 0.0
     distractors: float = 0.0
+    candidates: int = 1
     hold_statistics: bool = False
     seed: int = 0
 
@@ -62,6 +63,15 @@ class Options:
             raise TypeError(f"`seed` (={self.seed!r}) must be a whole number")
         if not -(2**63) <= int(self.seed) < 2**63:
             raise ValueError(f"`seed` (={self.seed!r}) must be a number of 64 bits, as torch takes it")
+        if not isinstance(self.candidates, SupportsIndex) or isinstance(self.candidates, bool):
+            raise TypeError(f"`candidates` (={self.candidates!r}) must be a whole number")
+        if int(self.candidates) < 1:
+            raise ValueError(f"`candidates` (={self.candidates!r}) must be 1 or more")
+        if int(self.candidates) > 1 and self.task == "detection":
+            raise ValueError(
+                f"`candidates` (={self.candidates!r}) compares outputs, as those of `task` (='detection') cannot be: "
+                "it must be 1"
+            )
         for name in _NUMBERS:
             if not is_number(getattr(self, name)):
                 raise TypeError(f"`{name}` (={getattr(self, name)!r}) must be a number")
@@ -143,6 +153,7 @@ class Options:
             "binarization": self.binarization,
             # NumPy's numbers are none to `torch.load(weights_only=True)`.
             **{name: float(getattr(self, name)) for name in _NUMBERS},
+            "candidates": int(self.candidates),
             "hold_statistics": self.hold_statistics,
         }
 

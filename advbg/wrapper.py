@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from advbg.attachment import Attachment, check_alone, check_not_attached, device_of, watch_optimizer
 from advbg.backgrounds import Background
+from advbg.candidates import Judge
 from advbg.companions import Companions
 from advbg.compositing import CompositeParameters
+from advbg.full_precision import default_dtype
 from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check_mask
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
@@ -59,6 +61,9 @@ class AdversarialBackground(nn.Module):
             of the source's: what photographs have, without photographs. For `classification` only.
         distractors: how many other images' objects are put into each background, cut out, in the mean; in [0, 2]:
             none, one or two. For `classification` only.
+        candidates: backgrounds that are drawn for each image, of which it gets the one before which the model answers
+            worst: by the `targets`, where these are classes, otherwise farthest from its answer to the image as it is.
+            Each of them is one more forward pass without gradients. Not for `detection`.
         hold_statistics: whether every BatchNorm keeps the statistics that it has, in every step, whoever calls
             `train()`: for pre-trained models, since those of a studio spoil what they know. Layers whose momentum is
             None, as `update_bn` makes them for a while, gather on.
@@ -91,6 +96,7 @@ class AdversarialBackground(nn.Module):
         lighting: float = 0.0,
         clutter: float = 0.0,
         distractors: float = 0.0,
+        candidates: int = 1,
         hold_statistics: bool = False,
         seed: int = 0,
     ) -> None:
@@ -112,6 +118,7 @@ class AdversarialBackground(nn.Module):
             lighting=lighting,
             clutter=clutter,
             distractors=distractors,
+            candidates=candidates,
             hold_statistics=hold_statistics,
             seed=seed,
         )
@@ -202,7 +209,8 @@ class AdversarialBackground(nn.Module):
 
         Args:
             images: float tensor of shape (batch, channel, height, width).
-            mask: the foreground where it is known, as for `forward`; `clutter` and `distractors` are cut out of it.
+            mask: the foreground where it is known, as for `forward`; `clutter` and `distractors` are cut out of it, and
+                `candidates` stand behind it.
 
         Returns:
             Draws without a graph, so that they make no max step; `companions.draw` keeps it. Before the adversarial
@@ -213,7 +221,9 @@ class AdversarialBackground(nn.Module):
             ValueError: where `images` or `mask` cannot be used, or these need masks and there are none.
         """
         self.companions.build(images)
-        return self.companions.draw(images, None if mask is None else check_mask(mask, images)).detach()
+        mask = None if mask is None else check_mask(mask, images)
+        call = default_dtype(torch.get_default_dtype())(self.model)
+        return self.companions.draw(images, mask, Judge(self.model, call)).detach()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own state under its own names."""

@@ -43,6 +43,8 @@ def test_arguments_of_another_type_are_named() -> None:
             "`area` (='1') must be a share": lambda: advbg.PaperObjective(area="1"),
             "`p` (='a') must be a probability": lambda: check_probability("a"),
             "`every` (=2.5) must be a whole number": lambda: TensorBoardLogger("logs", every=2.5),
+            "`candidates` (=2.0) must be a whole number": lambda: advbg.AdversarialBackground(model, candidates=2.0),
+            "`candidates` (=True) must be a whole number": lambda: advbg.AdversarialBackground(model, candidates=True),
             "`background` (=3)": lambda: advbg.AdversarialBackground(model, background=3),
             "`mask_generator` (=3)": lambda: advbg.AdversarialBackground(model, mask_generator=3),
             "`binarization` (='0.7')": lambda: advbg.AdversarialBackground(model, binarization="0.7"),

@@ -1,6 +1,6 @@
 """Sources of backgrounds behind one protocol."""
 
-from advbg.backgrounds.mixture import Mixture
+from advbg.backgrounds.mixture import Mixture, sample_candidates
 from advbg.backgrounds.naming import (
     SOURCE_NAMES,
     Background,
@@ -37,5 +37,6 @@ __all__ = [
     "make_source",
     "parse_background",
     "sample_backgrounds",
+    "sample_candidates",
     "source_names",
 ]

@@ -42,25 +42,33 @@ class Mixture(TrainableSource):
         self, count: int, shape: tuple[int, int, int], generator: torch.Generator
     ) -> Float[Tensor, "count channel height width"]:
         """Make backgrounds in [0, 1], shared out over the sources."""
+        return self.sample_candidates(1, count, shape, generator)[0]
+
+    def sample_candidates(
+        self, number: int, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> Float[Tensor, "number count channel height width"]:
+        """Make several backgrounds for each image, all of them by the source that the image gets."""
         offset = draw_number(generator)
         # Systematic sampling: each source gets its share of the batch, rounded down or up by the offset.
         ends = [math.floor(count * share + offset) for share in accumulate(self.shares)]
         ends[-1] = count  # whatever rounding made of the sum of the shares
         made = [
-            self._sample_from(place, end - start, shape, generator)
+            self._sample_from(place, number, end - start, shape, generator)
             for place, (start, end) in enumerate(pairwise([0, *ends]))
             if end > start
         ]
-        return torch.cat(made)[torch.randperm(count, generator=generator, device=generator.device)]
+        return torch.cat(made, dim=1)[:, torch.randperm(count, generator=generator, device=generator.device)]
 
-    def _sample_from(self, place: int, count: int, shape: tuple[int, int, int], generator: torch.Generator) -> Tensor:
+    def _sample_from(
+        self, place: int, number: int, count: int, shape: tuple[int, int, int], generator: torch.Generator
+    ) -> Tensor:
         source = self.sources[place]
-        backgrounds = sample_backgrounds(source, count, shape, generator)
+        candidates = sample_candidates(source, number, count, shape, generator)
         # Whoever looks at the mixture's first batch may see none of a rare source.
         if place in self._unchecked:
-            check_range(backgrounds, source)
+            check_range(candidates, source)
             self._unchecked.remove(place)
-        return backgrounds
+        return candidates
 
     def advance(self, generator: torch.Generator) -> Iterable[nn.Parameter]:
         """Let every source grow older; what is born in any of them is born here."""
@@ -70,6 +78,29 @@ class Mixture(TrainableSource):
             if isinstance(source, TrainableSource)
             for parameter in source.advance(generator) or ()
         ]
+
+
+def sample_candidates(
+    source: BackgroundSource, number: int, count: int, shape: tuple[int, int, int], generator: torch.Generator
+) -> Float[Tensor, "number count channel height width"]:
+    """Ask a source for several backgrounds for each image.
+
+    Of a mixture, all of an image's are by one of its sources: the hardest of several sources' would nearly always be
+    of the same one.
+
+    Args:
+        source: what makes them.
+        number: of backgrounds for each image, 1 or more.
+        count: of images.
+        shape: channels, height and width.
+        generator: where all randomness comes from.
+
+    Returns:
+        As `sample_backgrounds` does, and raises what it does.
+    """
+    if isinstance(source, Mixture):
+        return source.sample_candidates(number, count, shape, generator)
+    return sample_backgrounds(source, number * count, shape, generator).unflatten(0, (number, count))
 
 
 def check_weights(weights: Sequence[float]) -> None:

@@ -96,6 +96,13 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many other images' objects stand in each background, in the mean, up to 2 (default: %(default)s)",
     )
     group.add_argument(
+        "--advbg-candidates",
+        type=int,
+        default=defaults.candidates,
+        metavar="N",
+        help="how many backgrounds are drawn for each image, which gets the hardest of them (default: %(default)s)",
+    )
+    group.add_argument(
         "--advbg-hold-statistics",
         action="store_true",
         help="let BatchNorm keep its statistics, as a pre-trained model should",
@@ -159,6 +166,7 @@ def advbg_options(
         "lighting": args.advbg_lighting,
         "clutter": args.advbg_clutter,
         "distractors": args.advbg_distractors,
+        "candidates": args.advbg_candidates,
         "hold_statistics": args.advbg_hold_statistics,
         "seed": args.advbg_seed,
     }

@@ -165,8 +165,8 @@ def output_tensors(outputs: Any, batch_size: int) -> list[Float[Tensor, "batch f
     ]
     if not found:
         raise TypeError(
-            f"the model returned {type(outputs).__name__} without a floating tensor of {batch_size} rows: masks "
-            "cannot be learned from it; pass `mask=` or another `mask_objective`"
+            f"the model returned {type(outputs).__name__} without a floating tensor of {batch_size} rows, by "
+            "which masks and backgrounds are rated: pass `mask=` or another `mask_objective`, and no `candidates`"
         )
     return found
 

@@ -1,5 +1,6 @@
 """Regression: numbers that must not depend on the background."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,6 +51,26 @@ class Regression:
             for output, goal, elsewhere in zip(*parts, strict=True)
         ]
         return torch.stack(errors).mean()
+
+    @hookimpl
+    def advbg_harm(
+        self, task: str, outputs: Any, expected: Callable[[], Any], batch_size: int
+    ) -> Float[Tensor, "batch"] | None:
+        """The mean over outputs of how far each image's numbers went, each in units of its spread over the batch."""
+        if task != "regression":
+            return None
+        parts = (output_tensors(part, batch_size) for part in (outputs, expected()))
+        errors = [
+            torch.linalg.vector_norm((output - goal) / _spread(goal), dim=1) * goal.shape[1] ** -0.5
+            for output, goal in zip(*parts, strict=True)
+        ]
+        return torch.stack(errors).mean(dim=0)
+
+
+def _spread(expected: Float[Tensor, "batch features"]) -> Float[Tensor, "features"]:
+    """The standard deviation over the images; 1 where they are all alike, as a single one is."""
+    spread = expected.std(dim=0, correction=0)
+    return torch.where(spread > 1e-5 * expected.abs().amax(dim=0), spread, 1.0)
 
 
 def _units(

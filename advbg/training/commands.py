@@ -88,6 +88,14 @@ def train(
             "tuning is ordinary, no background is said and no statistics are held.",
         ),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="How many backgrounds of `proposal` are drawn for each image, which gets the one that the model "
+            "answers worst before; by default 2 where photographs are among them, and 1 otherwise.",
+        ),
+    ] = None,
     copies: Copies = 0.0,
     placement: Annotated[
         float | None,
@@ -198,6 +206,7 @@ def train(
                 background=background,
                 clutter=clutter,
                 distractors=distractors,
+                candidates=candidates,
                 copies=copies,
                 placement=placement,
                 lighting=lighting,

@@ -143,7 +143,9 @@ def rebuilt_name(name: str, model: nn.Module) -> str:
 
 
 def construction_options(name: str, image_size: int | None) -> dict[str, Any]:
-    """What timm must be told to make a model again: what its source says but for classes, and the size, where it is made for one.
+    """What timm must be told to make a model again: what its source says, and the size, where it is made for one.
+
+    Classes are left out: whoever makes it again knows how many.
 
     Args:
         name: of the model in timm.

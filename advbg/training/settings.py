@@ -30,8 +30,12 @@ TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 # The row whose backgrounds can be chosen, the one that is what the paper says, and the one without any.
 PROPOSAL, PAPER, BASELINE = "proposal", "paper", "baseline"
 
-# What stands in its backgrounds, since the others are of one source each.
-_OF_THE_PROPOSAL = ("clutter", "distractors")
+# What stands in its backgrounds and how they are chosen, since the others are of one source each.
+_OF_THE_PROPOSAL = ("clutter", "distractors", "candidates")
+
+# Of each image's background, where photographs are among them: no gradient reaches these, so they can only be chosen.
+# With three, images before their own background lose.
+_CANDIDATES_OF_PHOTOGRAPHS = 2
 
 # How composites are made, by the methods that make any in another way than the paper's.
 _OF_COMPOSITES = ("clean_share", "placement", "lighting")
@@ -61,6 +65,7 @@ class FitSettings:
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         distractors: likewise; None for 0.
+        candidates: likewise; None for 1. `of` takes 2 where photographs are among the backgrounds.
         hold_statistics: whether BatchNorm keeps the statistics that it has, as that of a pre-trained model should,
             whatever the method; True with `gentle`, whatever is said.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
@@ -91,6 +96,7 @@ class FitSettings:
     copies: float = 0.0
     clutter: float | None = None
     distractors: float | None = None
+    candidates: int | None = None
     hold_statistics: bool = False
     tuning: str = PLAIN
     leave_out: tuple[str, ...] | None = None
@@ -130,6 +136,8 @@ class FitSettings:
             if options.get("background") is not None or options.get("hold_statistics"):
                 # Photographs have things in them already; and what is kept by its statistics loses by distractors.
                 suits["distractors"] = 0.0
+            if options.get("background") is not None and photographs_in(_parsed(options["background"])):
+                suits["candidates"] = _CANDIDATES_OF_PHOTOGRAPHS
             for name, value in suits.items():
                 if options.get(name) is None and value != getattr(OF_RANDOM_WEIGHTS, name):
                     options[name] = value
@@ -190,7 +198,7 @@ class FitSettings:
         if options is None or self.method == PAPER:
             return options
         if self.background is not None:
-            options = options | {"background": parse_background(self.background, "background")}
+            options = options | _parsed(self.background)
         for source in photographs_in(options):
             source.leave_out(Path(file) for file in self.leave_out or ())
         options = options | self._composites()
@@ -203,6 +211,10 @@ class FitSettings:
 
     def _composites(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in (*_OF_COMPOSITES, "copies")}
+
+
+def _parsed(background: str) -> dict[str, Any]:
+    return {"background": parse_background(background, "background")}
 
 
 def photographs_in(options: Mapping[str, Any]) -> list[Photographs]:

@@ -24,6 +24,7 @@ class TuningDefaults:
         clutter: of the proposal's backgrounds, those that are pieces of objects.
         distractors: objects in each of the proposal's backgrounds, in the mean, where no other backgrounds are said and
             no statistics are held.
+        candidates: for each of the proposal's backgrounds, where no photographs are among them.
     """
 
     learning_rate: float = 5e-4
@@ -33,6 +34,7 @@ class TuningDefaults:
     # With a third of pieces, other cameras' images lose a point.
     clutter: float = 0.5
     distractors: float = 0.0
+    candidates: int = 1
 
 
 # A model with random weights says nothing of its images at first.

@@ -82,9 +82,10 @@ def _run(size: int, device: str = "cpu", **options: Any) -> list[float]:
         {"binarization": "quantile"},
         {"mask_objective": PaperObjective(), "background": "paper"},
         {"background": "scenes"},
+        {"candidates": 2},
         {"background": [("adversarial", 1.0), ("scenes", 1.0)]},
     ],
-    ids=["default", "as `advbg train`", "quantile", "paper", "scenes", "mixture"],
+    ids=["default", "as `advbg train`", "quantile", "paper", "scenes", "candidates", "mixture"],
 )
 def test_no_step_uses_an_operation_that_raises_on_cuda(size: int, options: dict[str, Any]) -> None:
     with _RaisesAsCudaDoes():

@@ -40,6 +40,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "lighting": 0.4,
     },
     "quantile": {"binarization": "quantile"},
+    "candidates": {"candidates": 2},
     "paper": {"background": "paper", "mask_generator": "paper"},
     "mixture": {"background": [("adversarial", 1.0), ("noise", 1.0), ("black", 1.0)]},
 }

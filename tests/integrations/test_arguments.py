@@ -41,7 +41,7 @@ def test_without_flags_it_is_off_and_every_default_is_the_librarys() -> None:
 def test_what_the_flags_say_reaches_the_wrapper() -> None:
     flags = ["--advbg-background=noise", "--advbg-clean-share=0.5", "--advbg-mask-generator=nonzero", "--advbg-halo=0"]
     flags += ["--advbg-placement=0.25", "--advbg-lighting=0.125", "--advbg-clutter=0.5", "--advbg-copies=0.75"]
-    flags += ["--advbg-distractors=1.5"]
+    flags += ["--advbg-distractors=1.5", "--advbg-candidates=3"]
     flags += ["--advbg-hold-statistics"]
     wrapper = AdversarialBackground(tiny_classifier(), **_options(*flags, "--advbg-seed", "7"))
     chosen = wrapper.companions.options
@@ -49,7 +49,7 @@ def test_what_the_flags_say_reaches_the_wrapper() -> None:
     assert (chosen.halo, chosen.seed) == (0.0, 7)
     assert chosen.hold_statistics
     assert (chosen.placement, chosen.lighting, chosen.clutter, chosen.copies) == (0.25, 0.125, 0.5, 0.75)
-    assert chosen.distractors == 1.5
+    assert (chosen.distractors, chosen.candidates) == (1.5, 3)
     assert wrapper.companions.pixel_space.mean == _DATA_CONFIG["mean"]
     assert wrapper.companions.pixel_space.std == _DATA_CONFIG["std"]
 

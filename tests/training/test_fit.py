@@ -208,6 +208,8 @@ def test_bfloat16_trains_as_well() -> None:
             {"method": "baseline", "distractors": 0.0},
             r"`distractors` \(=0.0\) goes with `method` proposal, not baseline",
         ),
+        ({"method": "noise", "candidates": 2}, r"`candidates` \(=2\) goes with `method` proposal, not noise"),
+        ({"candidates": 0}, r"`candidates` \(=0\) must be 1 or more"),
         ({"method": "baseline", "copies": 0.5}, r"`copies` \(=0.5\) must be 0 for `method` baseline"),
         ({"method": "paper", "copies": 0.5}, r"`copies` \(=0.5\) must be 0 for `method` paper"),
         ({"background": "nowhere"}, r"`background` \(='nowhere'\) must be one of"),

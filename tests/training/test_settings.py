@@ -7,7 +7,7 @@ from PIL import Image
 
 from advbg.backgrounds import photographs
 from advbg.training.settings import FitSettings, photographs_in
-from advbg.training.tunings import GENTLE, ORDINARY, PLAIN
+from advbg.training.tunings import GENTLE, ORDINARY, PLAIN, TUNINGS
 
 
 @pytest.mark.parametrize("tuning", [PLAIN, ORDINARY, GENTLE])
@@ -43,3 +43,23 @@ def test_options_that_are_changed_are_changed_for_nobody_else() -> None:
     options = settings.companion_options() or {}
     options["copies"] = 0.5
     assert (settings.companion_options() or {})["copies"] == 0.0
+
+
+def test_where_photographs_are_among_its_backgrounds_the_proposal_chooses_the_harder_of_two(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "photograph.png")
+    mixed = f"adversarial=1,{tmp_path}=1"
+    for said, expected in (
+        ({}, 1),
+        ({"background": "scenes"}, 1),
+        ({"background": "adversarial=1,noise=1"}, 1),
+        ({"background": str(tmp_path)}, 2),
+        ({"background": mixed}, 2),
+        ({"background": mixed, "candidates": 1}, 1),
+        ({"background": mixed, "candidates": 3}, 3),
+        ({"candidates": 4}, 4),
+    ):
+        for tuning in TUNINGS:
+            settings = FitSettings.of(tuning, pretrained=True, **said)
+            assert (settings.companion_options() or {})["candidates"] == expected
+    photographs = FitSettings.of("gentle", method="photographs", photographs=str(tmp_path))
+    assert "candidates" not in (photographs.companion_options() or {})

@@ -176,11 +176,11 @@ def test_photographs_and_mixtures_are_backgrounds(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert train(monkeypatch, folder, tmp_path / "a", "--method", "photographs", "--photographs", folder) == 0
-    more = ("--clutter", 0.25, "--distractors", 1.5, "--copies", 0.75, "--background", f"adversarial=2,{folder}=1")
-    assert train(monkeypatch, folder, tmp_path / "b", *more) == 0
+    more = ("--clutter", 0.25, "--distractors", 1.5, "--copies", 0.75, "--candidates", 3)
+    assert train(monkeypatch, folder, tmp_path / "b", *more, "--background", f"adversarial=2,{folder}=1") == 0
     state = torch.load(tmp_path / "b" / "companions.pt", weights_only=True)
     assert state["_extra_state"]["options"]["background"] == "2 adversarial + 1 Photographs"
-    said = {"clutter": 0.25, "distractors": 1.5, "copies": 0.75}
+    said = {"clutter": 0.25, "distractors": 1.5, "copies": 0.75, "candidates": 3}
     assert state["_extra_state"]["options"].items() >= said.items()
 
 

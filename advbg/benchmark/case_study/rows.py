@@ -17,10 +17,13 @@ _LEAST_SIDE = 32
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 # Where there are photographs, distractors add nothing.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
+# The same as `advbg train` does it, which chooses the hardest of several backgrounds.
+HARDEST = "hardest of both"
+OF_BOTH = (MIXED, HARDEST)
 # Those that are trained with photographs.
-OF_PHOTOGRAPHS = (PHOTOGRAPHS, MIXED)
+OF_PHOTOGRAPHS = (PHOTOGRAPHS, *OF_BOTH)
 ATTENTION = "attention"
-ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED)
+ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], *OF_BOTH)
 
 
 def check_rows(names: Sequence[str]) -> None:
@@ -117,12 +120,13 @@ class CaseRecipe:
         mixed: dict[str, Any] = {
             "background": f"adversarial={1 - self.clutter},{photographs}=1",
             "clutter": self.clutter / 2,
+            "candidates": 1 if row == MIXED else None,
         }
         return FitSettings.of(
             self.tuning,
             self.learning_rate,
             pretrained=not self.from_scratch,
-            method=PROPOSAL if row == MIXED else row,
+            method=PROPOSAL if row in OF_BOTH else row,
             photographs=str(photographs) if row == PHOTOGRAPHS else None,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -131,5 +135,5 @@ class CaseRecipe:
             copies=0.0 if row in (BASELINE, PAPER) else self.copies,
             hold_statistics=self.hold_statistics,
             leave_out=tuple(str(file) for file in unseen) if row in OF_PHOTOGRAPHS else None,
-            **(mixed if row == MIXED else {}),
+            **(mixed if row in OF_BOTH else {}),
         )

@@ -11,7 +11,7 @@ import torch
 from advbg.benchmark.case_study.attention import AttentionAround, fit_attention
 from advbg.benchmark.case_study.photographs import PARTS, check_photographs, left_out_of_training, note_photographs
 from advbg.benchmark.case_study.results import read_results, with_published
-from advbg.benchmark.case_study.rows import ATTENTION, MIXED, OF_PHOTOGRAPHS, CaseRecipe
+from advbg.benchmark.case_study.rows import ATTENTION, OF_BOTH, OF_PHOTOGRAPHS, CaseRecipe
 from advbg.benchmark.case_study.studies import Study
 from advbg.benchmark.case_study.testing import Columns, column_sizes, columns_of, measure, rate_learned_masks
 from advbg.benchmark.environment import environment, measured_in
@@ -114,9 +114,11 @@ def open_case_study(
     photographs = check_photographs(case.photographs, output)
     if set(rows) & set(OF_PHOTOGRAPHS):
         _before_unseen(columns_of(case.study, case.photographs), photographs)
-    if MIXED in rows and "," in str(case.photographs):
+    mixed = [row for row in OF_BOTH if row in rows]
+    if mixed and "," in str(case.photographs):
         raise ValueError(
-            f"`photographs` (={str(case.photographs)!r}) must have no comma for the row `{MIXED}`, which lists sources"
+            f"`photographs` (={str(case.photographs)!r}) must have no comma for the row `{mixed[0]}`, which lists "
+            "sources"
         )
     classes, images = len(case.study.classes), len(case.study.training.pixels)
     model = case.recipe.model_for(classes, seed=0)

@@ -45,7 +45,12 @@ def test_a_recipe_hands_its_tuning_to_model_and_training(tmp_path: Path) -> None
         settings = recipe.settings("proposal + photographs", 0, tmp_path)
         options = settings.companion_options() or {}
         assert tuple(weight for _, weight in options["background"]) == mixture
-        assert (options["clutter"], options["distractors"]) == (clutter, distractors)
+        assert (options["clutter"], options["distractors"], options["candidates"]) == (clutter, distractors, 1)
+        hardest = recipe.settings("hardest of both", 0, tmp_path).companion_options() or {}
+        assert hardest["candidates"] == 2
+        assert all(
+            hardest[name] == value for name, value in options.items() if name not in ("candidates", "background")
+        )
 
 
 @pytest.mark.parametrize("copies", [7.0, float("nan")])
