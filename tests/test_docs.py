@@ -76,7 +76,7 @@ def test_what_is_said_to_suit_each_tuning_is_what_it_has() -> None:
         (line,) = [line for line in page.splitlines() if line.startswith(f"| {name} |")]
         written = [float(number) for number in re.findall(r"\d[\d.e-]*", line)]
         shares = [100 * defaults.classifier_share, 100 * defaults.mask_share]
-        others = [defaults.clean_share, defaults.clutter, defaults.distractors]
+        others = [defaults.clean_share, defaults.clutter, defaults.distractors, defaults.candidates]
         assert written == pytest.approx([defaults.learning_rate, *shares, *others])
 
 

@@ -93,7 +93,8 @@ def train(
         typer.Option(
             metavar="NUMBER",
             help="How many backgrounds of `proposal` are drawn for each image, which gets the one that the model "
-            "answers worst before; by default 2 where photographs are among them, and 1 otherwise.",
+            f"answers worst before; by default {OF_RANDOM_WEIGHTS.candidates}, and {_ORDINARY.candidates} if tuning is "
+            "ordinary and photographs are among them.",
         ),
     ] = None,
     copies: Copies = 0.0,

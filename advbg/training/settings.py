@@ -33,10 +33,6 @@ PROPOSAL, PAPER, BASELINE = "proposal", "paper", "baseline"
 # What stands in its backgrounds and how they are chosen, since the others are of one source each.
 _OF_THE_PROPOSAL = ("clutter", "distractors", "candidates")
 
-# Of each image's background, where photographs are among them: no gradient reaches these, so they can only be chosen.
-# With three, images before their own background lose.
-_CANDIDATES_OF_PHOTOGRAPHS = 2
-
 # How composites are made, by the methods that make any in another way than the paper's.
 _OF_COMPOSITES = ("clean_share", "placement", "lighting")
 
@@ -65,7 +61,8 @@ class FitSettings:
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         distractors: likewise; None for 0.
-        candidates: likewise; None for 1. `of` takes 2 where photographs are among the backgrounds.
+        candidates: likewise; None for 1. `of` takes what suits the tuning where photographs are among the
+                backgrounds.
         hold_statistics: whether BatchNorm keeps the statistics that it has, as that of a pre-trained model should,
             whatever the method; True with `gentle`, whatever is said.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
@@ -136,8 +133,8 @@ class FitSettings:
             if options.get("background") is not None or options.get("hold_statistics"):
                 # Photographs have things in them already; and what is kept by its statistics loses by distractors.
                 suits["distractors"] = 0.0
-            if options.get("background") is not None and photographs_in(_parsed(options["background"])):
-                suits["candidates"] = _CANDIDATES_OF_PHOTOGRAPHS
+            if options.get("background") is None or not photographs_in(_parsed(options["background"])):
+                suits["candidates"] = OF_RANDOM_WEIGHTS.candidates
             for name, value in suits.items():
                 if options.get(name) is None and value != getattr(OF_RANDOM_WEIGHTS, name):
                     options[name] = value

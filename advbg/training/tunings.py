@@ -24,7 +24,7 @@ class TuningDefaults:
         clutter: of the proposal's backgrounds, those that are pieces of objects.
         distractors: objects in each of the proposal's backgrounds, in the mean, where no other backgrounds are said and
             no statistics are held.
-        candidates: for each of the proposal's backgrounds, where no photographs are among them.
+        candidates: for each of the proposal's backgrounds, where photographs are among them; 1 where none are.
     """
 
     learning_rate: float = 5e-4
@@ -43,8 +43,10 @@ _OF_KNOWLEDGE = {
     # BatchNorm's statistics, which are not held, follow pieces of objects, by which other cameras' images lose.
     PLAIN: TuningDefaults(clutter=0.0),
     # What is known goes in the first steps, and goes the less the sooner they show more than a studio. What is then
-    # learned anew is told apart better where other objects are about.
-    ORDINARY: TuningDefaults(classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25, distractors=1.0),
+    # learned anew is told apart better where other objects are about, or the harder photographs; what is kept is not.
+    ORDINARY: TuningDefaults(
+        classifier_share=0.01, mask_share=0.02, clean_share=0.1, clutter=0.25, distractors=1.0, candidates=2
+    ),
     GENTLE: TuningDefaults(learning_rate=2e-4),
 }
 

@@ -17,8 +17,9 @@ _LEAST_SIDE = 32
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 # Where there are photographs, distractors add nothing.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
-# The same as `advbg train` does it, which chooses the hardest of several backgrounds.
+# The same before the hardest of so many backgrounds. With three, images before their own background lose.
 HARDEST = "hardest of both"
+_CANDIDATES = 2
 OF_BOTH = (MIXED, HARDEST)
 # Those that are trained with photographs.
 OF_PHOTOGRAPHS = (PHOTOGRAPHS, *OF_BOTH)
@@ -120,7 +121,7 @@ class CaseRecipe:
         mixed: dict[str, Any] = {
             "background": f"adversarial={1 - self.clutter},{photographs}=1",
             "clutter": self.clutter / 2,
-            "candidates": 1 if row == MIXED else None,
+            "candidates": _CANDIDATES if row == HARDEST else 1,
         }
         return FitSettings.of(
             self.tuning,
