@@ -1,6 +1,6 @@
 """The max step over what no gradient reaches: of several backgrounds, the one that harms the model's answer most."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from advbg.backgrounds import check_range, sample_candidates
 from advbg.clutter import show_other_objects
-from advbg.compositing import CompositeParameters, composite_with
+from advbg.compositing import CompositeParameters, composite_with, draw_parameters
 from advbg.max_step import reverse_gradient
 from advbg.optimization import evaluating
-from advbg.task_hooks import task_harm
+from advbg.task_hooks import task_hardness
 
 if TYPE_CHECKING:
     from advbg.companions import Companions
@@ -34,19 +34,60 @@ class Judge:
     targets: Any | None = None
 
 
-def draw_candidates(
-    companions: "Companions", images: Float[Tensor, "batch channel height width"], mask: Tensor | None
-) -> list[Float[Tensor, "batch channel height width"]]:
-    """Draw what may stand behind each image, as often as the option `candidates` says.
+def check_judge(companions: "Companions", judge: Judge, images: Float[Tensor, "batch channel height width"]) -> None:
+    """Judge the first batch of a training as it is, whose backgrounds are judged in the last phase alone.
+
+    Raises:
+        TypeError: as for `draw_composites`.
+        ValueError: likewise.
+    """
+    if companions.options.candidates > 1 and not companions.batches and companions.phase != "adversarial":
+        _judge(companions, judge, images, [images])
+
+
+def draw_composites(
+    companions: "Companions",
+    judge: Judge | None,
+    images: Float[Tensor, "batch channel height width"],
+    mask: Float[Tensor, "batch 1 rows columns"] | None,
+) -> CompositeParameters:
+    """Draw what images are composited with, their backgrounds as often as the option `candidates` says.
+
+    The loss of the worst of several augmentations is what Gong et al. minimise (*MaxUp*, CVPR 2021); here it is the
+    inner maximum of the paper's objective (section III) over backgrounds that have no parameters, such as photographs.
 
     Args:
         companions: in the adversarial phase.
+        judge: who chooses; None where there is one candidate.
         images: the model's input.
-        mask: where their objects are, for `clutter` and `distractors`.
+        mask: the foreground in [0, 1], at their size or small; None where nobody chooses, and neither `clutter` nor
+            `distractors` are cut out.
 
     Returns:
-        Backgrounds in [0, 1] that carry the reversed gradient where the source can be trained.
+        Draws whose backgrounds carry the reversed gradient where the source can be trained. Candidates that were not
+        chosen have no other gradient than the push of those that are monochrome and too bright.
+
+    Raises:
+        TypeError: where the model's outputs are not such as can be compared.
+        ValueError: where the task's plugin has not rated each image.
     """
+    candidates = _candidates(companions, images, mask)
+    params = draw_parameters(candidates[0], companions.options, companions.largest_halo(images), companions.generator)
+    if judge is None or mask is None or len(candidates) == 1:
+        return params
+    foreground = companions.foreground(images, mask=mask, params=params)
+    composites = (
+        composite_with(replace(params, backgrounds=backgrounds), images, foreground, companions.pixel_space)
+        for backgrounds in candidates
+    )
+    hardest = _judge(companions, judge, images, composites)[:, None, None, None]
+    chosen = candidates[0]
+    for number, backgrounds in enumerate(candidates[1:], start=1):
+        chosen = torch.where(hardest == number, backgrounds, chosen)
+    return replace(params, backgrounds=chosen)
+
+
+def _candidates(companions: "Companions", images: Tensor, mask: Tensor | None) -> list[Tensor]:
     options, source, generator = companions.options, companions.source, companions.generator
     count, channels, height, width = images.shape
     drawn = sample_candidates(source, options.candidates, count, (channels, height, width), generator)
@@ -56,51 +97,15 @@ def draw_candidates(
     candidates = [reverse_gradient(backgrounds) if drawn.requires_grad else backgrounds for backgrounds in drawn]
     if mask is None or not (options.clutter or options.distractors):
         return candidates
-    pixels = companions.pixel_space.to_pixels(images)
-    return [show_other_objects(backgrounds, pixels, mask, options, generator) for backgrounds in candidates]
+    pixels, state, shown = companions.pixel_space.to_pixels(images), generator.get_state(), []
+    for backgrounds in candidates:
+        # The same pieces and objects, or more of them than was said would be shown, being the harder ones.
+        generator.set_state(state)
+        shown.append(show_other_objects(backgrounds, pixels, mask, options, generator))
+    return shown
 
 
-def choose_hardest(
-    companions: "Companions",
-    judge: Judge,
-    images: Float[Tensor, "batch channel height width"],
-    mask: Float[Tensor, "batch 1 rows columns"],
-    params: CompositeParameters,
-    candidates: Sequence[Float[Tensor, "batch channel height width"]],
-) -> CompositeParameters:
-    """Give each image the background before which the model answers worst.
-
-    The loss of the worst of several augmentations is what Gong et al. minimise (*MaxUp*, CVPR 2021); here it is the
-    inner maximum of the paper's objective (section III) over backgrounds that have no parameters, such as photographs.
-
-    Args:
-        companions: in the adversarial phase.
-        judge: the model.
-        images: the model's input.
-        mask: the foreground in [0, 1], at their size or small.
-        params: everything else that was drawn for them.
-        candidates: what may stand behind each.
-
-    Returns:
-        The same draws with the chosen backgrounds, which keep their graph; the others get a gradient of zero.
-
-    Raises:
-        TypeError: where the model's outputs are not such as can be compared.
-        ValueError: where the task's plugin has not rated each image.
-    """
-    foreground = companions.foreground(images, mask=mask, params=params)
-    composites = (
-        composite_with(replace(params, backgrounds=backgrounds), images, foreground, companions.pixel_space)
-        for backgrounds in candidates
-    )
-    with torch.no_grad():
-        hardest = _judge(companions, judge, images, composites)[:, None, None, None]
-    chosen = candidates[0]
-    for number, backgrounds in enumerate(candidates[1:], start=1):
-        chosen = torch.where(hardest == number, backgrounds, chosen)
-    return replace(params, backgrounds=chosen)
-
-
+@torch.no_grad()
 def _judge(
     companions: "Companions", judge: Judge, images: Tensor, composites: Iterable[Tensor]
 ) -> Int64[Tensor, "batch"]:
@@ -112,14 +117,18 @@ def _judge(
             known.append(judge.call(images))
         return known[0]
 
-    # The cache would hand weights that were cast without a graph to the user's own call.
+    # The cache of older releases of torch hands weights that were cast under `no_grad` to the user's own call.
     autocast = torch.autocast(
         device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device), cache_enabled=False
     )
     companions.learning = True
     try:
         with evaluating(judge.model), autocast:
-            harms = [task_harm(task, judge.call(shown), expected, judge.targets, len(images)) for shown in composites]
+            hardness = [
+                task_hardness(task, judge.call(shown), expected, judge.targets, len(images)) for shown in composites
+            ]
     finally:
         companions.learning = False
-    return torch.stack(harms).argmax(dim=0)
+    # What overflowed would always win, and with it a batch that `GradScaler` must skip.
+    found = torch.stack(hardness)
+    return torch.where(found.isfinite(), found, -torch.inf).argmax(dim=0)

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from advbg.backgrounds import TrainableSource, is_ours
 from advbg.batch_norm import keep_held
-from advbg.candidates import Judge, choose_hardest, draw_candidates
+from advbg.candidates import Judge, check_judge, draw_composites
 from advbg.companions_state import extra_state, follow_parameters, take_extra_state
-from advbg.compositing import CompositeParameters, check_parameters, composite_with, cut_out, draw_parameters
+from advbg.compositing import CompositeParameters, check_parameters, composite_with, cut_out
 from advbg.distributed import rank, synchronize
 from advbg.first_batch import check_masks, check_training_batch
 from advbg.full_precision import around_the_model, in_full_precision
@@ -84,11 +84,12 @@ class Companions(nn.Module):
         """Do the phase's work and say which images the model shall see.
 
         Args:
-            model: in evaluation mode while masks are learned; with `hold_statistics`, its BatchNorm stays in it.
-            call: calls it on images; used in the mask phase only.
+            model: in evaluation mode while masks are learned and candidates compared; with `hold_statistics`, its
+                BatchNorm stays in it.
+            call: calls it on images, for these two only.
             images: the model's input.
             mask: the foreground where it is known, as `check_mask` takes it.
-            targets: for the mask objective and the task's plugin.
+            targets: for the mask objective, the task's plugin and the choice among candidates.
             params: draws to replay instead of new ones; they make no max step.
 
         Returns:
@@ -108,11 +109,12 @@ class Companions(nn.Module):
         params = self.given.get("params") if params is None else params
         if params is not None:
             check_parameters(params, images)
-        self.targets = targets
+        self.targets, judge = targets, Judge(model, call, targets)
         found = find_foreground(self.options.task, images, targets)
         mask = found if mask is None else check_mask(mask, images)
         if model.training:
             check_training_batch(self, images, mask, targets)
+            check_judge(self, judge, images)
             self.batches += torch.is_grad_enabled()
             self.observation.see_phase(self)
         if params is None:
@@ -122,7 +124,7 @@ class Companions(nn.Module):
             if self.phase != "adversarial":
                 return images
             mask = self._learned_mask(images) if mask is None else mask
-            params = self.draw(images, mask, Judge(model, call, targets))
+            params = self.draw(images, mask, judge)
         elif mask is None and self.phase == "adversarial":
             mask = self._learned_mask(images)
         foreground = self.foreground(images, mask=mask, params=params)
@@ -148,7 +150,7 @@ class Companions(nn.Module):
         Args:
             images: the model's input; without `clutter`, `distractors` and `candidates`, only shape and device matter.
             mask: for these, the foreground where it is known: float of shape (batch, 1, rows, columns).
-            judge: who chooses, where there are several `candidates`.
+            judge: an `advbg.candidates.Judge`, who chooses where there are several `candidates`.
 
         Returns:
             Draws whose backgrounds carry the reversed gradient where the source can be trained.
@@ -163,14 +165,10 @@ class Companions(nn.Module):
             nothing = torch.zeros(len(images), dtype=torch.int64, device=images.device)
             return CompositeParameters(torch.zeros_like(images, dtype=torch.float32), nothing.bool(), nothing)
         if options.candidates > 1 and judge is None:
-            raise ValueError(f"of `candidates` (={options.candidates}) a model must choose: pass a `judge`")
+            raise ValueError(f"among `candidates` (={options.candidates}) a model chooses: pass `judge`")
         if mask is None and (options.clutter or options.distractors or options.candidates > 1):
             mask = self._learned_mask(images)
-        candidates = draw_candidates(self, images, mask)
-        params = draw_parameters(candidates[0], options, self._largest_halo(images), self.generator)
-        if judge is None or mask is None or options.candidates == 1:
-            return params
-        return choose_hardest(self, judge, images, mask, params, candidates)
+        return draw_composites(self, judge, images, mask)
 
     @torch.no_grad()
     @in_full_precision
@@ -196,7 +194,7 @@ class Companions(nn.Module):
         full = mask if mask is not None else self.binarize(self.soft_mask(images))
         if params is None:
             return enlarge(full, images.shape[-2:])
-        return cut_out(params, full, images.shape[-2:], self._largest_halo(images))
+        return cut_out(params, full, images.shape[-2:], self.largest_halo(images))
 
     def step(self) -> None:
         """Step the companions after a step of the model's optimiser; `attach` calls it."""
@@ -253,7 +251,8 @@ class Companions(nn.Module):
         check_masks(self, soft)
         return self.binarize(soft)
 
-    def _largest_halo(self, images: Tensor) -> int:
+    def largest_halo(self, images: Tensor) -> int:
+        """By how many pixels of the mask one is widened at most."""
         return round(min(reduced_size(images)) * self.options.halo)
 
     def get_extra_state(self) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def advbg_distance(task: str, outputs: Any, expected: Any, other: Any, batch_siz
 
 
 @hookspec(firstresult=True)
-def advbg_harm(
+def advbg_hardness(
     task: str, outputs: Any, expected: Callable[[], Any], targets: Any, batch_size: int
 ) -> Float[Tensor, "batch"] | None:
     """Rate how badly a model answers each image, to choose the hardest of several `candidates` for its background.

@@ -72,20 +72,24 @@ def task_distance(task: str, outputs: Any, expected: Any, other: Any, batch_size
     return _hooks.advbg_distance(task=task, outputs=outputs, expected=expected, other=other, batch_size=batch_size)
 
 
-def task_harm(
+def task_hardness(
     task: str, outputs: Any, expected: Callable[[], Any], targets: Any, batch_size: int
 ) -> Float[Tensor, "batch"]:
-    """Ask how badly the model answers each image; see `advbg.hookspecs.advbg_harm`.
+    """Ask how badly the model answers each image; see `advbg.hookspecs.advbg_hardness`.
 
     Raises:
         TypeError: where the outputs are not such as can be compared.
         ValueError: where the plugin that knows the task has not rated each image.
     """
     try:
-        harm = _hooks.advbg_harm(task=task, outputs=outputs, expected=expected, targets=targets, batch_size=batch_size)
+        hardness = _hooks.advbg_hardness(
+            task=task, outputs=outputs, expected=expected, targets=targets, batch_size=batch_size
+        )
     except TypeError as error:
         raise TypeError(f"`candidates` cannot be compared: {error}") from error
-    if not isinstance(harm, Tensor) or harm.shape != (batch_size,):
-        got = f"shape {tuple(harm.shape)}" if isinstance(harm, Tensor) else type(harm).__name__
-        raise ValueError(f"`advbg_harm` of task {task!r} returned {got}, expected one number for each of {batch_size}")
-    return harm
+    if not isinstance(hardness, Tensor) or hardness.shape != (batch_size,):
+        got = f"shape {tuple(hardness.shape)}" if isinstance(hardness, Tensor) else type(hardness).__name__
+        raise ValueError(
+            f"`advbg_hardness` of task {task!r} returned {got}, expected one number for each of {batch_size}"
+        )
+    return hardness

@@ -62,8 +62,8 @@ class AdversarialBackground(nn.Module):
         distractors: how many other images' objects are put into each background, cut out, in the mean; in [0, 2]:
             none, one or two. For `classification` only.
         candidates: backgrounds that are drawn for each image, of which it gets the one before which the model answers
-            worst: by the `targets`, where these are classes, otherwise farthest from its answer to the image as it is.
-            Each of them is one more forward pass without gradients. Not for `detection`.
+            worst: by the `targets` of a classifier, where they are given, otherwise farthest from its answer to the
+            image as it is. Each takes one more forward pass without gradients. Not for `detection`.
         hold_statistics: whether every BatchNorm keeps the statistics that it has, in every step, whoever calls
             `train()`: for pre-trained models, since those of a studio spoil what they know. Layers whose momentum is
             None, as `update_bn` makes them for a while, gather on.
@@ -169,8 +169,8 @@ class AdversarialBackground(nn.Module):
             mask: the foreground where it is known: bool, or float in [0, 1], of shape (batch, height, width) or
                 (batch, 1, height, width). Where the first batch of a training has one, there is no mask
                 phase, and every batch needs one.
-            targets: for tasks whose targets show the foreground, for `wrapper.targets`, and for mask objectives that
-                compare with the truth, which the default does not.
+            targets: for tasks whose targets show the foreground, for `wrapper.targets`, for the choice among
+                `candidates`, and for mask objectives that compare with the truth, which the default does not.
             params: draws of `generate_parameters` to replay, in training and in evaluation.
             **kwargs: passed on to the model.
 
@@ -204,13 +204,17 @@ class AdversarialBackground(nn.Module):
             self.companions.targets = self.companions.given.get("targets") if targets is None else targets
         return self.model(images, *args, **kwargs)
 
-    def generate_parameters(self, images: Tensor, mask: Tensor | None = None) -> CompositeParameters:
+    def generate_parameters(
+        self, images: Tensor, mask: Tensor | None = None, targets: Any | None = None
+    ) -> CompositeParameters:
         """Draw what `forward(images, params=...)` composites with, to replay it, as rollout and update of RL need.
 
         Args:
             images: float tensor of shape (batch, channel, height, width).
             mask: the foreground where it is known, as for `forward`; `clutter` and `distractors` are cut out of it, and
                 `candidates` stand behind it.
+            targets: for the choice among `candidates`, as for `forward`. The model is called on images alone for it;
+                one that takes more is given to `companions.draw` as an `advbg.candidates.Judge`.
 
         Returns:
             Draws without a graph, so that they make no max step; `companions.draw` keeps it. Before the adversarial
@@ -223,7 +227,7 @@ class AdversarialBackground(nn.Module):
         self.companions.build(images)
         mask = None if mask is None else check_mask(mask, images)
         call = default_dtype(torch.get_default_dtype())(self.model)
-        return self.companions.draw(images, mask, Judge(self.model, call)).detach()
+        return self.companions.draw(images, mask, Judge(self.model, call, targets)).detach()
 
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """The model's own state under its own names."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from advbg import AdversarialBackground, Schedule, attach
 from advbg.backgrounds import Mixture, sample_candidates
+from tests.models import a_batch
 from tests.plugins import plugged, plugin_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
@@ -165,7 +166,7 @@ def test_the_reversed_gradient_reaches_what_made_the_chosen_backgrounds_alone() 
     assert source.greys.grad[1] < 0
 
 
-def test_weights_have_gradients_after_the_model_has_judged_under_autocast() -> None:
+def test_under_autocast_the_model_judges_and_learns() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(_SIZE**2, 2))
     wrapper = _wrapper(model, 0.2, 0.4, 0.9, 0.6, candidates=2)
     with torch.autocast("cpu", torch.bfloat16):
@@ -178,10 +179,113 @@ def test_weights_have_gradients_after_the_model_has_judged_under_autocast() -> N
 def test_draws_that_are_replayed_have_chosen_backgrounds() -> None:
     wrapper = _wrapper(_Brightness(), 0.2, 0.4, 0.9, 0.6, candidates=2)
     images = _images()
-    params = wrapper.generate_parameters(images)
-    assert params.backgrounds.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.9, 0.6])
-    with pytest.raises(ValueError, match=r"of `candidates` \(=2\) a model must choose: pass a `judge`"):
+    params = wrapper.generate_parameters(images, targets=torch.tensor([1, 1]))
+    assert params.backgrounds.mean(dim=(1, 2, 3)).tolist() == pytest.approx([0.2, 0.4])
+    shown: list[Tensor] = []
+    wrapper.model.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0]))
+    wrapper(images, params=params)
+    assert shown[0][:, 0, -1, -1].tolist() == pytest.approx([0.2, 0.4])
+    assert len(shown) == 1
+    with pytest.raises(ValueError, match=r"among `candidates` \(=2\) a model chooses: pass `judge`"):
         wrapper.companions.draw(images)
+
+
+@pytest.mark.parametrize("mask_generator", ["nonzero", "studio"])
+def test_what_the_model_sees_is_the_harder_of_the_composites_that_it_judged(mask_generator: str) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 94**2, 4))
+    options = {"clutter": 0.3, "distractors": 1.0, "placement": 0.5, "copies": 0.4, "lighting": 0.4}
+    wrapper = AdversarialBackground(
+        model,
+        background=[("adversarial", 1), ("noise", 1)],
+        mask_generator=mask_generator,
+        schedule=Schedule(0, 1),
+        candidates=2,
+        **options,
+    ).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    wrapper.attach(optimizer)
+    images, targets = a_batch(12, size=(96, 96))
+    while wrapper.phase != "adversarial":
+        F.cross_entropy(wrapper(images, targets=targets), targets).backward()
+        optimizer.step()
+    shown: list[Tensor] = []
+    model.register_forward_pre_hook(lambda _, inputs: shown.append(inputs[0].detach()))
+    wrapper(images, targets=targets)
+    first, second, seen = shown
+    losses = [F.cross_entropy(model(composites), targets, reduction="none") for composites in (first, second)]
+    harder = torch.where((losses[1] > losses[0])[:, None, None, None], second, first)
+    assert torch.equal(seen, harder)
+    # Some of either, and some images that stay clean.
+    assert 0 < (losses[1] > losses[0]).sum() < (first != second).flatten(1).any(dim=1).sum() < 12
+
+
+def test_candidates_leave_clutter_its_share() -> None:
+    options = {"background": "black", "clutter": 0.25, "candidates": 3, "clean_share": 0.0, "halo": 0.0}
+    wrapper = AdversarialBackground(_Brightness(), mask_generator="nonzero", schedule=Schedule(0, 0), **options).train()
+    # Brighter than black, and so the harder ones.
+    targets, images = torch.zeros(8, dtype=torch.int64), torch.full((8, 1, _SIZE, _SIZE), 0.5)
+    filled = [wrapper.generate_parameters(images, targets=targets).backgrounds.amax(dim=(1, 2, 3)) for _ in range(9)]
+    assert torch.cat(filled).gt(0).float().mean() == 0.25
+
+
+@pytest.mark.parametrize("targets", [[1, 255], [-100, 1], [-1, 0]])
+def test_a_class_that_is_none_says_nothing_and_stops_nothing(targets: list[int]) -> None:
+    wrapper = _wrapper(_Brightness(), 0.2, 0.4, 0.9, 0.6, candidates=2)
+    shown = _greys_behind(wrapper, _images(), torch.tensor(targets))
+    known = {1: (0.2, 0.4), 0: (0.9, 0.6)}
+    first_of_none = (0.2, 0.4)
+    assert shown == [known.get(target, first_of_none)[place] for place, target in enumerate(targets)]
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_classes_may_be_of_any_whole_type(dtype: torch.dtype) -> None:
+    wrapper = _wrapper(_Brightness(), 0.2, 0.4, 0.9, 0.6, candidates=2)
+    assert _greys_behind(wrapper, _images(), torch.tensor([0, 1]).to(dtype)) == [0.9, 0.4]
+
+
+def test_shares_of_classes_choose_by_the_loss_with_them() -> None:
+    wrapper = _wrapper(_Brightness(), 0.2, 0.4, 0.9, 0.6, candidates=2)
+    assert _greys_behind(wrapper, _images(), torch.tensor([[0.9, 0.1], [0.1, 0.9]])) == [0.9, 0.4]
+
+
+class _Fixed(nn.Module):
+    """Answers by what stands behind: outputs for images as they are, for dark backgrounds and for bright ones."""
+
+    def __init__(self, clean: list[float], dark: list[float], bright: list[float]) -> None:
+        super().__init__()
+        self.answers = torch.tensor([clean, dark, bright])
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        behind = images[:, 0, -1, -1]
+        return self.answers[(behind > 0).long() + (behind > 0.5).long()] + self.weight
+
+
+def test_both_labels_of_a_multi_label_model_count() -> None:
+    # Dark backgrounds lose both labels, which softmax does not see; bright ones hardly one.
+    wrapper = _wrapper(_Fixed([4, 4], [-4, -4], [4, 3.5]), 0.1, 0.1, 0.9, 0.9, candidates=2)
+    assert _greys_behind(wrapper, _images(), torch.ones(2, 2)) == [0.1, 0.1]
+
+
+def test_a_single_logit_is_judged_by_its_label() -> None:
+    wrapper = _wrapper(_Fixed([4], [3], [-5]), 0.1, 0.1, 0.9, 0.9, candidates=2)
+    assert _greys_behind(wrapper, _images(), torch.tensor([[0.0], [1.0]])) == [0.1, 0.9]
+
+
+def test_a_candidate_that_overflows_is_not_chosen() -> None:
+    wrapper = _wrapper(_Fixed([4, 0], [3, 0], [float("inf"), 0]), 0.1, 0.1, 0.9, 0.9, candidates=2)
+    assert _greys_behind(wrapper, _images(), torch.tensor([0, 0])) == [0.1, 0.1]
+
+
+def test_numbers_beside_the_logits_count() -> None:
+    class TwoHeads(nn.Module):
+        def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+            behind = images[:, 0, -1, -1]
+            logits = torch.stack([behind, -behind], dim=1) * 0.01
+            return logits, 100.0 * ((behind > 0) & (behind < 0.5))
+
+    wrapper = _wrapper(TwoHeads(), 0.1, 0.1, 0.9, 0.9, candidates=2)
+    assert _greys_behind(wrapper, _images()) == pytest.approx([0.1, 0.1])
 
 
 @settings(max_examples=30, deadline=None)
@@ -203,11 +307,11 @@ def test_all_candidates_of_an_image_are_of_the_same_source(
     assert torch.equal(made, made[:1, :, :1, :1, :1].expand_as(made))
 
 
-def test_hook_harm_chooses_for_a_task_of_its_own() -> None:
+def test_hook_hardness_chooses_for_a_task_of_its_own() -> None:
     def harm(task: str, outputs: Tensor) -> Tensor | None:
         return outputs[:, 0] if task == "darkness" else None
 
-    with plugged(plugin_of(advbg_tasks=lambda: ("darkness",), advbg_harm=harm)):
+    with plugged(plugin_of(advbg_tasks=lambda: ("darkness",), advbg_hardness=harm)):
         wrapper = _wrapper(_Brightness(), 0.2, 0.4, 0.9, 0.6, candidates=2, task="darkness")
         assert _greys_behind(wrapper, _images()) == [0.2, 0.4]
 
@@ -215,8 +319,8 @@ def test_hook_harm_chooses_for_a_task_of_its_own() -> None:
 def test_a_plugin_that_does_not_rate_each_image_is_named() -> None:
     wrapper = _wrapper(_Brightness(), 0.2, candidates=2)
     with (
-        plugged(plugin_of(advbg_harm=lambda outputs: outputs.mean())),
-        pytest.raises(ValueError, match=r"`advbg_harm` of task 'classification' returned shape \(\), expected"),
+        plugged(plugin_of(advbg_hardness=lambda outputs: outputs.mean())),
+        pytest.raises(ValueError, match=r"`advbg_hardness` of task 'classification' returned shape \(\), expected"),
     ):
         wrapper(_images())
 
@@ -226,7 +330,8 @@ def test_outputs_that_cannot_be_compared_are_refused() -> None:
         def forward(self, input: Tensor) -> str:  # noqa: A002  # pyright: ignore[reportIncompatibleMethodOverride]
             return "nothing"
 
-    wrapper = _wrapper(Silent(1, 1), 0.2, candidates=2)
+    wrapper = _wrapper(Silent(1, 1), 0.2, candidates=2, schedule=Schedule(1000, 0))
+    # With the first batch, not after a thousand.
     with pytest.raises(TypeError, match=r"`candidates` cannot be compared: .* returned str without"):
         wrapper(_images())
 

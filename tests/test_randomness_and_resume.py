@@ -1,6 +1,7 @@
 """A private random stream; a seed reproduces a run; a saved run goes on bit for bit."""
 
 import io
+from typing import Any
 
 import pytest
 import torch
@@ -66,25 +67,32 @@ def test_another_seed_gives_other_backgrounds(background: str) -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 5, 8], ids=["untouched", "classifier", "mask", "boundary", "adversarial"])
-@pytest.mark.parametrize("background", ["adversarial", "random", "scenes", "paper", "noise"])
-def test_a_saved_run_goes_on_as_if_it_had_never_stopped(steps: int, background: str) -> None:
-    whole, optimizer = _start(background=background)
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"background": name} for name in ("adversarial", "random", "scenes", "paper", "noise")),
+        {"candidates": 2, "clutter": 0.5, "background": [("adversarial", 1), ("noise", 1)]},
+    ],
+    ids=["adversarial", "random", "scenes", "paper", "noise", "candidates"],
+)
+def test_a_saved_run_goes_on_as_if_it_had_never_stopped(steps: int, options: dict[str, Any]) -> None:
+    whole, optimizer = _start(**options)
     expected = train(whole, optimizer, steps + 4)
 
-    broken, optimizer = _start(background=background)
+    broken, optimizer = _start(**options)
     train(broken, optimizer, steps)
     file = io.BytesIO()
     state = {"model": broken.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save(state | {"companions": broken.companions.state_dict()}, file)
     file.seek(0)
 
-    resumed, optimizer = _start(seed=99, background=background)
+    resumed, optimizer = _start(seed=99, **options)
     state = torch.load(file, weights_only=True)
     resumed.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     if steps == 0:
         # Nothing was built yet, so that the seed still decides.
-        resumed, optimizer = _start(background=background)
+        resumed, optimizer = _start(**options)
     resumed.companions.load_state_dict(state["companions"])
     assert train(resumed, optimizer, 4, first=steps) == expected[steps:]
     assert _equal(resumed, whole)

@@ -11,6 +11,9 @@ from torch import Tensor
 from advbg.hooks import hookimpl
 from advbg.masks.objectives import output_distance, output_tensors
 
+# Of shares of classes that sum to 1.
+_ROUNDING = 1e-3
+
 
 class Classification:
     """Targets say nothing about where the object is, and stay as they are; outputs are compared as a whole."""
@@ -26,20 +29,36 @@ class Classification:
         return output_distance(outputs, expected, other, batch_size)
 
     @hookimpl(trylast=True)
-    def advbg_harm(
+    def advbg_hardness(
         self, task: str, outputs: Any, expected: Callable[[], Any], targets: Any, batch_size: int
     ) -> Float[Tensor, "batch"]:
-        """Cross-entropy with classes where they are known, else with the answer to the image as it is.
+        """The loss by the targets where these are such as a classifier's, else how far the answer has gone.
 
-        Outputs of other tasks, and single numbers, are as bad as they are far from that answer, in units of how far
-        these answers are apart.
+        Targets are class indices, shares of the classes or multi-label targets, as the losses of torch take them; a
+        class that is none, as one to ignore, says nothing. They count where the model has one output. Without them,
+        logits are compared by the cross-entropy with the answer to the image as it is; outputs of other tasks, and
+        single numbers, by the distance from it, in units of how far these answers are apart.
         """
         found = output_tensors(outputs, batch_size)
-        logits = task == "classification" and found[0].shape[1] > 1
-        if logits and len(found) == 1 and _are_classes(targets, batch_size):
-            return F.cross_entropy(found[0], targets, reduction="none")
+        if task == "classification" and len(found) == 1 and isinstance(targets, Tensor):
+            loss = _loss(found[0], targets.to(found[0].device))
+            if loss is not None:
+                return loss
         pairs = zip(found, output_tensors(expected(), batch_size), strict=True)
-        return torch.stack([_apart(ours, wanted, logits=logits) for ours, wanted in pairs]).sum(dim=0)
+        apart = [_apart(ours, wanted, logits=task == "classification" and ours.shape[1] > 1) for ours, wanted in pairs]
+        return torch.stack(apart).sum(dim=0)
+
+
+def _loss(logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, "batch"] | None:
+    several = logits.shape[1] > 1
+    if several and targets.shape == logits.shape[:1] and not targets.is_floating_point():
+        known = (targets >= 0) & (targets < logits.shape[1])
+        return F.cross_entropy(logits, torch.where(known, targets.long(), -100), reduction="none")
+    if targets.shape == logits.shape and targets.is_floating_point():
+        multi_label = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
+        shares = several & ((targets.sum(dim=1) - 1).abs() < _ROUNDING)
+        return torch.where(shares, F.cross_entropy(logits, targets, reduction="none"), multi_label)
+    return None
 
 
 def _apart(
@@ -49,7 +68,3 @@ def _apart(
         return F.cross_entropy(ours, wanted.softmax(dim=1), reduction="none")
     unit = torch.linalg.vector_norm(wanted.std(dim=0, correction=0))
     return torch.linalg.vector_norm(ours - wanted, dim=1) / torch.where(unit > 0, unit, 1.0)
-
-
-def _are_classes(targets: Any, batch_size: int) -> bool:
-    return isinstance(targets, Tensor) and targets.dtype == torch.int64 and targets.shape == (batch_size,)

@@ -53,7 +53,7 @@ class Regression:
         return torch.stack(errors).mean()
 
     @hookimpl
-    def advbg_harm(
+    def advbg_hardness(
         self, task: str, outputs: Any, expected: Callable[[], Any], batch_size: int
     ) -> Float[Tensor, "batch"] | None:
         """The mean over outputs of how far each image's numbers went, each in units of its spread over the batch."""

@@ -2,6 +2,7 @@
 
 import importlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
         settings=settings,
         model=model.to(choose_device(settings.device)),
         timm_name=rebuilt_name(settings.model, model),
-        timm_options=construction_options(settings.model, size),
+        timm_options=construction_options(settings.model, settings.image_size),
         classes=folder.classes,
         training=training,
         held_out=held_out,
@@ -236,9 +237,15 @@ def _make_model(settings: RunSettings, classes: int) -> tuple[nn.Module, int]:
     )
     if settings.training.tuning == GENTLE:
         check_classifier(model)
-    size = settings.image_size or resolve_model_data_config(model)["input_size"][-1]
+    # What a source says beside its weights, before what they were made from.
+    made_for = construction_options(settings.model, settings.image_size).get("img_size")
+    size = settings.image_size or _side(made_for) or resolve_model_data_config(model)["input_size"][-1]
     check_size(model, settings.model, size)
     return model, size
+
+
+def _side(size: int | Sequence[int] | None) -> int | None:
+    return size[-1] if isinstance(size, Sequence) else size
 
 
 def _broken_photographs(settings: FitSettings, *, skip: bool) -> tuple[str, ...]:

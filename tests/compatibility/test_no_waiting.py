@@ -71,7 +71,7 @@ def _steps(device: str, options: dict[str, Any], channels: int = 3) -> Callable[
 
     def take(count: int) -> Phase:
         for _ in range(count):
-            F.cross_entropy(wrapper(images), targets).backward()
+            F.cross_entropy(wrapper(images, targets=targets), targets).backward()
             optimizer.step()
             optimizer.zero_grad()
         return wrapper.phase

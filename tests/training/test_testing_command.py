@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from timm import create_model
+from timm.models import save_for_hf
 
 from advbg.pixel_space import PixelSpace
 from advbg.training.trained import load_trained
@@ -155,3 +156,18 @@ def test_a_model_of_a_folder_is_tested_without_the_folder(
     shutil.rmtree("shared")
     trained = load_trained(Path("run/model.safetensors"))
     assert PixelSpace.of(trained.model).mean == (0.4, 0.4, 0.4)
+
+
+def test_a_model_that_came_from_a_folder_is_tested_without_it_at_the_size_that_the_folder_said(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    source, outdoors = tmp_path / "source", a_folder(tmp_path / "outdoors", 3, seed=80)
+    arguments = {"depth": 2, "img_size": 64}
+    save_for_hf(create_model("test_vit", num_classes=5, **arguments), source, model_args=arguments)
+    short = ("--pretrained", "--epochs", 1, "--batch-size", 12, "--method", "baseline", "--tuning", "plain")
+    where = ("--test", outdoors, "--output", tmp_path / "run")
+    assert run(monkeypatch, "train", folder, "--model", f"local-dir:{source}", *short, *where) == 0
+    shutil.rmtree(source)
+    assert load_trained(tmp_path / "run" / "model.safetensors").image_size == 64
+    found = _tested(monkeypatch, capsys, tmp_path / "run" / "model.safetensors", outdoors)
+    assert found["sets"]["outdoors"] == results_of(tmp_path / "run")["sets"]["outdoors"]

@@ -17,14 +17,15 @@ _LEAST_SIDE = 32
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 # Where there are photographs, distractors add nothing.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
-# The same before the hardest of so many backgrounds. With three, images before their own background lose.
-HARDEST = "hardest of both"
+OF_BOTH = (MIXED, "hardest of both")
+# The proposal, and both, before the hardest of so many backgrounds. With three, held-out images lose.
+_HARDEST = ("hardest proposal", OF_BOTH[1])
 _CANDIDATES = 2
-OF_BOTH = (MIXED, HARDEST)
+_OF_THE_PROPOSAL = (PROPOSAL, MIXED, *_HARDEST)
 # Those that are trained with photographs.
 OF_PHOTOGRAPHS = (PHOTOGRAPHS, *OF_BOTH)
 ATTENTION = "attention"
-ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], *OF_BOTH)
+ROWS = (BASELINE, ATTENTION, *TRAINING_METHODS[1:], MIXED, *_HARDEST)
 
 
 def check_rows(names: Sequence[str]) -> None:
@@ -121,13 +122,13 @@ class CaseRecipe:
         mixed: dict[str, Any] = {
             "background": f"adversarial={1 - self.clutter},{photographs}=1",
             "clutter": self.clutter / 2,
-            "candidates": _CANDIDATES if row == HARDEST else 1,
         }
+        hardest: dict[str, Any] = {"candidates": _CANDIDATES if row in _HARDEST else 1}
         return FitSettings.of(
             self.tuning,
             self.learning_rate,
             pretrained=not self.from_scratch,
-            method=PROPOSAL if row in OF_BOTH else row,
+            method=PROPOSAL if row in _OF_THE_PROPOSAL else row,
             photographs=str(photographs) if row == PHOTOGRAPHS else None,
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -137,4 +138,5 @@ class CaseRecipe:
             hold_statistics=self.hold_statistics,
             leave_out=tuple(str(file) for file in unseen) if row in OF_PHOTOGRAPHS else None,
             **(mixed if row in OF_BOTH else {}),
+            **(hardest if row in _OF_THE_PROPOSAL else {}),
         )
