@@ -30,8 +30,8 @@ TRAINING_METHODS = tuple(name for name in METHODS if name != "attention")
 # The row whose backgrounds can be chosen, the one that is what the paper says, and the one without any.
 PROPOSAL, PAPER, BASELINE = "proposal", "paper", "baseline"
 
-# What stands in its backgrounds and how they are chosen, since the others are of one source each.
-_OF_THE_PROPOSAL = ("clutter", "distractors", "candidates")
+# What stands in its backgrounds, since the others are of one source each.
+_OF_THE_PROPOSAL = ("clutter", "distractors")
 
 # How composites are made, by the methods that make any in another way than the paper's.
 _OF_COMPOSITES = ("clean_share", "placement", "lighting")
@@ -61,8 +61,8 @@ class FitSettings:
         copies: likewise, but neither `paper` nor `baseline` can have any.
         clutter: likewise, for the method `proposal` alone, since the others are of one source each; None for 0.5.
         distractors: likewise; None for 0.
-        candidates: likewise; None for 1. `of` takes what suits the tuning where photographs are among the
-                backgrounds.
+        candidates: likewise; None for what suits the tuning where photographs are among the backgrounds, and 1
+            elsewhere.
         hold_statistics: whether BatchNorm keeps the statistics that it has, as that of a pre-trained model should,
             whatever the method; True with `gentle`, whatever is said.
         tuning: `gentle` for a pre-trained model: its classifier is fitted first, it keeps its statistics of BatchNorm,
@@ -133,8 +133,6 @@ class FitSettings:
             if options.get("background") is not None or options.get("hold_statistics"):
                 # Photographs have things in them already; and what is kept by its statistics loses by distractors.
                 suits["distractors"] = 0.0
-            if options.get("background") is None or not photographs_in(_parsed(options["background"])):
-                suits["candidates"] = OF_RANDOM_WEIGHTS.candidates
             for name, value in suits.items():
                 if options.get(name) is None and value != getattr(OF_RANDOM_WEIGHTS, name):
                     options[name] = value
@@ -157,7 +155,7 @@ class FitSettings:
             raise ValueError(f"`hflip` (={self.hflip!r}) must be a share in [0, 1]")
         check_precision(self.precision)
         check_tuning(self.tuning)
-        for name in ("background", *_OF_THE_PROPOSAL):
+        for name in ("background", "candidates", *_OF_THE_PROPOSAL):
             value = getattr(self, name)
             if value is not None and self.method != PROPOSAL:
                 raise ValueError(f"`{name}` (={value!r}) goes with `method` {PROPOSAL}, not {self.method}")
@@ -195,7 +193,7 @@ class FitSettings:
         if options is None or self.method == PAPER:
             return options
         if self.background is not None:
-            options = options | _parsed(self.background)
+            options = options | {"background": parse_background(self.background, "background")}
         for source in photographs_in(options):
             source.leave_out(Path(file) for file in self.leave_out or ())
         options = options | self._composites()
@@ -204,14 +202,12 @@ class FitSettings:
         for name in _OF_THE_PROPOSAL:
             said = getattr(self, name)
             options = options | {name: getattr(OF_RANDOM_WEIGHTS, name) if said is None else said}
-        return options
+        # Here and not in `of`, since it takes the folder's photographs.
+        suits = defaults_of(self.tuning, pretrained=True) if photographs_in(options) else OF_RANDOM_WEIGHTS
+        return options | {"candidates": suits.candidates if self.candidates is None else self.candidates}
 
     def _composites(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in (*_OF_COMPOSITES, "copies")}
-
-
-def _parsed(background: str) -> dict[str, Any]:
-    return {"background": parse_background(background, "background")}
 
 
 def photographs_in(options: Mapping[str, Any]) -> list[Photographs]:
