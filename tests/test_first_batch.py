@@ -61,7 +61,7 @@ def test_a_mask_generator_of_ones_own_is_not_asked_where_masks_are_given() -> No
 
 def test_what_a_source_makes_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
-    monkeypatch.setattr("advbg.companions.check_range", lambda *_: looked.append(True))
+    monkeypatch.setattr("advbg.candidates.check_range", lambda *_: looked.append(True))
     wrapper = adversarial_wrapper(background=_Source(0.5))
     for _ in range(3):
         wrapper.generate_parameters(a_batch()[0])
