@@ -243,9 +243,10 @@ def test_classes_may_be_of_any_whole_type(dtype: torch.dtype) -> None:
     assert _greys_behind(wrapper, _images(), torch.tensor([0, 1]).to(dtype)) == [0.9, 0.4]
 
 
-def test_shares_of_classes_choose_by_the_loss_with_them() -> None:
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_shares_of_classes_choose_by_the_loss_with_them(dtype: torch.dtype) -> None:
     wrapper = _wrapper(_Brightness(), 0.2, 0.4, 0.9, 0.6, candidates=2)
-    assert _greys_behind(wrapper, _images(), torch.tensor([[0.9, 0.1], [0.1, 0.9]])) == [0.9, 0.4]
+    assert _greys_behind(wrapper, _images(), torch.tensor([[0.9, 0.1], [0.1, 0.9]], dtype=dtype)) == [0.9, 0.4]
 
 
 class _Fixed(nn.Module):

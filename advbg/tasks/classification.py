@@ -55,6 +55,7 @@ def _loss(logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tens
         known = (targets >= 0) & (targets < logits.shape[1])
         return F.cross_entropy(logits, torch.where(known, targets.long(), -100), reduction="none")
     if targets.shape == logits.shape and targets.is_floating_point():
+        targets = targets.to(logits.dtype)
         multi_label = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
         shares = several & ((targets.sum(dim=1) - 1).abs() < _ROUNDING)
         return torch.where(shares, F.cross_entropy(logits, targets, reduction="none"), multi_label)
