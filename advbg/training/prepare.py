@@ -172,7 +172,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
     """
     folder, validation, tests = _find_folders(settings)
     others = [*tests.values(), *([validation] if validation else [])]
-    model, size = _make_model(settings, len(folder.classes))
+    model, size, timm_options = _make_model(settings, len(folder.classes))
     if settings.tensorboard:
         importlib.import_module("torch.utils.tensorboard")  # which is not installed everywhere
     # Splitting copies the training folder's images.
@@ -200,7 +200,7 @@ def prepare(settings: RunSettings) -> PreparedRun:
         settings=settings,
         model=model.to(choose_device(settings.device)),
         timm_name=rebuilt_name(settings.model, model),
-        timm_options=construction_options(settings.model, settings.image_size),
+        timm_options=timm_options,
         classes=folder.classes,
         training=training,
         held_out=held_out,
@@ -224,8 +224,8 @@ def _find_folders(settings: RunSettings) -> tuple[ClassFolder, ClassFolder | Non
     return folder, validation, tests
 
 
-def _make_model(settings: RunSettings, classes: int) -> tuple[nn.Module, int]:
-    """The model, on the CPU, and the side of its images."""
+def _make_model(settings: RunSettings, classes: int) -> tuple[nn.Module, int, dict[str, Any]]:
+    """The model, on the CPU, the side of its images, and what timm must be told to make it again."""
     model = create_model(
         settings.model,
         classes,
@@ -238,10 +238,10 @@ def _make_model(settings: RunSettings, classes: int) -> tuple[nn.Module, int]:
     if settings.training.tuning == GENTLE:
         check_classifier(model)
     # What a source says beside its weights, before what they were made from.
-    made_for = construction_options(settings.model, settings.image_size).get("img_size")
-    size = settings.image_size or _side(made_for) or resolve_model_data_config(model)["input_size"][-1]
+    options = construction_options(settings.model, settings.image_size)
+    size = settings.image_size or _side(options.get("img_size")) or resolve_model_data_config(model)["input_size"][-1]
     check_size(model, settings.model, size)
-    return model, size
+    return model, size, options
 
 
 def _side(size: int | Sequence[int] | None) -> int | None:

@@ -17,10 +17,11 @@ _LEAST_SIDE = 32
 # The proposal against photographs and its own backgrounds, half and half; of its own, as many are clutter as ever.
 # Where there are photographs, distractors add nothing.
 MIXED = f"{PROPOSAL} + {PHOTOGRAPHS}"
-OF_BOTH = (MIXED, "hardest of both")
+_HARDEST_OF_BOTH = "hardest of both"
 # The proposal, and both, before the hardest of so many backgrounds. With three, held-out images lose.
-_HARDEST = ("hardest proposal", OF_BOTH[1])
+_HARDEST = ("hardest proposal", _HARDEST_OF_BOTH)
 _CANDIDATES = 2
+OF_BOTH = (MIXED, _HARDEST_OF_BOTH)
 _OF_THE_PROPOSAL = (PROPOSAL, MIXED, *_HARDEST)
 # Those that are trained with photographs.
 OF_PHOTOGRAPHS = (PHOTOGRAPHS, *OF_BOTH)
