@@ -20,7 +20,7 @@ from advbg.masks.studio import studio_difference
 from advbg.optimization import evaluating
 
 _FIRST_STEPS = 160
-_FIRST_BATCH = 32
+_FIRST_BATCH = 8
 
 # Of the first guess, and of the mask phase, where the library's 1e-3 would leave what it has taught.
 _FIRST_LEARNING_RATE, _LEARNING_RATE = 3e-3, 3e-4
