@@ -15,6 +15,9 @@ from advbg.task_hooks import changes_targets
 if TYPE_CHECKING:
     from advbg.companions import Companions
 
+_HELP = "look at `advbg.preview`, and learn masks in more steps, or pass others by `mask=`"
+_HALF = 0.5
+
 
 def check_training_batch(companions: "Companions", images: Tensor, mask: Tensor | None, targets: Any | None) -> None:
     """Check that there are masks or will be.
@@ -42,6 +45,15 @@ def check_training_batch(companions: "Companions", images: Tensor, mask: Tensor 
         check_learned(options.mask_generator, companions.mask_optimizer)
     if mask is None and options.mask_generator not in MASK_GENERATOR_NAMES:
         _check_own_masks(companions, companions.soft_mask(images[:1]))
+    if mask is not None:
+        _warn_of_useless(mask, "given masks")
+    size = images.shape[-2:]
+    if options.task == "classification" and isinstance(targets, Tensor) and targets.shape[1:][-2:] == size:
+        warnings.warn(
+            f"`targets` of shape {tuple(targets.shape)} are as large as the images, but {options.task!r} leaves them "
+            "as they are: for label maps, pass `task='segmentation'`",
+            stacklevel=2,
+        )
     if targets is None and changes_targets(options.task):
         warnings.warn(
             f"`task` (={options.task!r}) changes targets with the background, but the first batch came without "
@@ -66,11 +78,25 @@ def check_masks(companions: "Companions", soft: Float[Tensor, "batch 1 rows colu
     options = companions.options
     if options.binarization == "none" and options.mask_generator not in MASK_GENERATOR_NAMES:
         _check_own_masks(companions, soft)
-    if not has_foreground(companions.binarize(soft)).any():
+    _warn_of_useless(companions.binarize(soft), "masks")
+
+
+def _warn_of_useless(mask: Float[Tensor, "batch 1 rows columns"], name: str) -> None:
+    if not has_foreground(mask).any():
         warnings.warn(
-            f"the masks of all {len(soft)} images are empty, so these keep their own backgrounds: look at "
-            "`advbg.preview`, and learn masks in more steps, or pass `mask=`",
-            stacklevel=2,
+            f"the {name} of all {len(mask)} images are empty, so these keep their own backgrounds: {_HELP}",
+            stacklevel=3,
+        )
+    elif mask.max() < _HALF:
+        warnings.warn(
+            f"the {name} of all {len(mask)} images stay under {_HALF} (the largest is {mask.max().item():.3g}), so "
+            "their objects vanish as well: masks are 1 where objects are, so do not divide them by 255 twice",
+            stacklevel=3,
+        )
+    elif mask.min() == 1:
+        warnings.warn(
+            f"the {name} of all {len(mask)} images cover them whole, so no background is left to change: {_HELP}",
+            stacklevel=3,
         )
 
 

@@ -128,7 +128,10 @@ class PixelSpace:
         pixels = self.to_pixels(images.detach())
         low, high = (value.item() for value in torch.aminmax(pixels))
         outside = ((pixels < -_OVERSHOOT) | (pixels > 1 + _OVERSHOOT)).float().mean().item()
-        if not (math.isfinite(low) and math.isfinite(high)) or outside > _OUTLIERS:
+        if not (math.isfinite(low) and math.isfinite(high)):
+            unusable = 1 - images.isfinite().float().mean().item()
+            raise ValueError(f"`images` hold values that are no numbers or infinite ({unusable:.2%} of them)")
+        if outside > _OUTLIERS:
             raise ValueError(
                 f"`images` range over [{images.min().item():.3g}, {images.max().item():.3g}], which `mean` "
                 f"(={self.mean}) and `std` (={self.std}, from {self.source}) map to pixels in [{low:.3g}, {high:.3g}] "

@@ -17,6 +17,7 @@ from advbg.masks import Binarization, MaskObjective, SufficiencyNecessity, check
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase, Schedule
+from advbg.task_hooks import find_foreground
 
 
 class AdversarialBackground(nn.Module):
@@ -213,8 +214,9 @@ class AdversarialBackground(nn.Module):
             images: float tensor of shape (batch, channel, height, width).
             mask: the foreground where it is known, as for `forward`; `clutter` and `distractors` are cut out of it, and
                 `candidates` stand behind it.
-            targets: for the choice among `candidates`, as for `forward`. The model is called on images alone for it;
-                one that takes more is given to `companions.draw` as an `advbg.candidates.Judge`.
+            targets: for tasks whose targets show the foreground, and for the choice among `candidates`. The model is
+                called on images alone for it; one that takes more is given to `companions.draw` as an
+                `advbg.candidates.Judge`.
 
         Returns:
             Draws without a graph, so that they make no max step; `companions.draw` keeps it. Before the adversarial
@@ -225,7 +227,8 @@ class AdversarialBackground(nn.Module):
             ValueError: where `images` or `mask` cannot be used, or these need masks and there are none.
         """
         self.companions.build(images)
-        mask = None if mask is None else check_mask(mask, images)
+        found = find_foreground(self.companions.options.task, images, targets)
+        mask = found if mask is None else check_mask(mask, images)
         call = default_dtype(torch.get_default_dtype())(self.model)
         return self.companions.draw(images, mask, Judge(self.model, call, targets)).detach()
 

@@ -223,7 +223,7 @@ def test_candidates_leave_clutter_its_share() -> None:
     options = {"background": "black", "clutter": 0.25, "candidates": 3, "clean_share": 0.0, "halo": 0.0}
     wrapper = AdversarialBackground(_Brightness(), mask_generator="nonzero", schedule=Schedule(0, 0), **options).train()
     # Brighter than black, and so the harder ones.
-    targets, images = torch.zeros(8, dtype=torch.int64), torch.full((8, 1, _SIZE, _SIZE), 0.5)
+    targets, images = torch.zeros(8, dtype=torch.int64), _images(8)
     filled = [wrapper.generate_parameters(images, targets=targets).backgrounds.amax(dim=(1, 2, 3)) for _ in range(9)]
     assert torch.cat(filled).gt(0).float().mean() == 0.25
 
