@@ -1,5 +1,6 @@
 """Classification: the default task."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -34,32 +35,44 @@ class Classification:
     ) -> Float[Tensor, "batch"]:
         """The loss by the targets where these are such as a classifier's, else how far the answer has gone.
 
-        Targets are class indices, shares of the classes or multi-label targets, as the losses of torch take them; a
-        class that is none, as one to ignore, says nothing. They count where the model has one output. Without them,
-        logits are compared by the cross-entropy with the answer to the image as it is; outputs of other tasks, and
-        single numbers, by the distance from it, in units of how far these answers are apart.
+        Targets are class indices, shares of the classes or multi-label targets, one for each image where the logit is
+        one, of any dtype; a class or label that is none, as one to ignore, says nothing. They count where the model
+        has one output; others are warned of. Without them, logits are compared by the cross-entropy with the answer to
+        the image as it is; outputs of other tasks, and single numbers, by the distance from it, in units of how far
+        these answers are apart.
         """
         found = output_tensors(outputs, batch_size)
         if task == "classification" and len(found) == 1 and isinstance(targets, Tensor):
             loss = _loss(found[0], targets.to(found[0].device))
             if loss is not None:
                 return loss
+            warnings.warn(
+                f"`targets` of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
+                f"{tuple(found[0].shape)}: `candidates` are chosen by how far they take the model's answer instead",
+                stacklevel=2,
+            )
         pairs = zip(found, output_tensors(expected(), batch_size), strict=True)
         apart = [_apart(ours, wanted, logits=task == "classification" and ours.shape[1] > 1) for ours, wanted in pairs]
         return torch.stack(apart).sum(dim=0)
 
 
 def _loss(logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, "batch"] | None:
-    several = logits.shape[1] > 1
-    if several and targets.shape == logits.shape[:1] and not targets.is_floating_point():
-        known = (targets >= 0) & (targets < logits.shape[1])
+    count, classes = logits.shape
+    if targets.shape == (count, 1) or (classes == 1 and targets.shape == (count,)):
+        targets = targets.reshape(count, 1) if classes == 1 else targets[:, 0]
+    if classes > 1 and targets.shape == (count,) and not targets.is_floating_point():
+        known = (targets >= 0) & (targets < classes)
         return F.cross_entropy(logits, torch.where(known, targets.long(), -100), reduction="none")
-    if targets.shape == logits.shape and targets.is_floating_point():
-        targets = targets.to(logits.dtype)
-        multi_label = F.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(dim=1)
-        shares = several & ((targets.sum(dim=1) - 1).abs() < _ROUNDING)
-        return torch.where(shares, F.cross_entropy(logits, targets, reduction="none"), multi_label)
-    return None
+    if targets.shape != logits.shape:
+        return None
+    targets = targets.to(logits.dtype)
+    known = (targets >= 0) & (targets <= 1)
+    labels = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    multi_label = torch.where(known, labels, 0.0).mean(dim=1)
+    shares = (targets.sum(dim=1) - 1).abs() < _ROUNDING
+    if classes == 1:
+        return multi_label
+    return torch.where(shares, F.cross_entropy(logits, targets, reduction="none"), multi_label)
 
 
 def _apart(
