@@ -56,7 +56,7 @@ class Attachment:
             companions.attachment.remove()
         optimizer = _innermost(optimizer)
         reached: Counter[Phase] = Counter()
-        self._end = weakref.finalize(self, _warn_of_no_background, reached)
+        self._end = weakref.finalize(self, _warn_of_no_background, reached, _last_error())
         self.companions = companions
         companions.attached, companions.attachment = True, self
         self.batches_at_step, self.evaluated = companions.batches, False
@@ -250,12 +250,17 @@ def _forget_optimizer(reference: "weakref.ref[Attachment]") -> None:
         attachment._let_go()
 
 
-def _warn_of_no_background(steps: Counter[Phase]) -> None:
+def _last_error() -> int:
+    """The identity of what Python's or a notebook's prompt has last shown; keeping it would keep its frames alive."""
+    return id(getattr(sys, "last_value", None))
+
+
+def _warn_of_no_background(steps: Counter[Phase], error_before: int) -> None:
     """At the end of a training whose schedule was longer, by the phases that its steps led to.
 
     One that failed has said so itself, and one that was to learn masks alone ends where the next phase begins.
     """
-    failed = hasattr(sys, "last_value") or sys.exc_info()[0] is not None
+    failed = _last_error() != error_before or sys.exc_info()[0] is not None
     if steps.total() >= STEPS_OF_A_TRAINING and "adversarial" not in steps and not failed:
         warnings.warn(
             f"the training ended after {steps.total()} steps, before any other background: its schedule was still in "

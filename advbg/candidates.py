@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from advbg.backgrounds import check_range, sample_candidates
 from advbg.clutter import show_other_objects
 from advbg.compositing import CompositeParameters, composite_with, draw_parameters
+from advbg.masks.learning import keep_outputs
 from advbg.max_step import reverse_gradient
 from advbg.optimization import evaluating
 from advbg.task_hooks import task_hardness
@@ -114,7 +115,7 @@ def _judge(
 
     def expected() -> Any:
         if not known:
-            known.append(judge.call(images))
+            known.append(keep_outputs(judge.call(images)))
         return known[0]
 
     # The cache of older releases of torch hands weights that were cast under `no_grad` to the user's own call.
@@ -125,7 +126,8 @@ def _judge(
     try:
         with evaluating(judge.model), autocast:
             hardness = [
-                task_hardness(task, judge.call(shown), expected, judge.targets, len(images)) for shown in composites
+                task_hardness(task, keep_outputs(judge.call(shown)), expected, judge.targets, len(images))
+                for shown in composites
             ]
     finally:
         companions.learning = False

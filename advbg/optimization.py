@@ -107,6 +107,8 @@ def evaluating(part: object) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+            # timm's LeViT and others keep in evaluation what they compute of their weights, until their own `train()`.
+            module.__dict__.get("attention_bias_cache", {}).clear()
 
 
 def keeping_dtype(move: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

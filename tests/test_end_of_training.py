@@ -77,6 +77,23 @@ def test_a_training_that_failed_has_said_so_itself() -> None:
     assert not caught
 
 
+def test_an_error_before_the_training_does_not_hide_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "last_value", ValueError("of an hour ago"), raising=False)
+    trained = _trained(STEPS, Schedule(9, 9))
+    with pytest.warns(UserWarning, match=_ENDED):
+        trained.clear()
+
+
+def test_an_error_that_a_prompt_has_shown_since_it_began_ends_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = _trained(STEPS, Schedule(9, 9))
+    monkeypatch.setattr(sys, "last_value", ValueError("of the training"), raising=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained.clear()
+        gc.collect()
+    assert not caught
+
+
 def test_a_training_that_goes_on_with_another_optimizer_is_not_over() -> None:
     wrapper, first = _trained(STEPS, Schedule(4, 1))
     second = torch.optim.SGD(wrapper.parameters(), lr=0.1)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.models.tiny_vit import Attention as TinyViTAttention
 from torch import nn
 
 from advbg.optimization import begin_batch, descend, evaluating, make_optimizer, place, trainable_parameters
@@ -132,3 +133,15 @@ def test_large_gradients_are_clipped_to_a_length_of_one_so_that_small_ones_count
 def test_companions_lie_channels_last() -> None:
     placed = place(nn.Conv2d(3, 4, 3), torch.device("cpu"))
     assert placed.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_model_that_is_held_in_evaluation_answers_by_the_weights_that_it_has_now() -> None:
+    attention = TinyViTAttention(dim=8, key_dim=4, num_heads=2, resolution=(2, 2))
+    inputs = torch.rand(2, 4, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), evaluating(attention):
+        attention(inputs)
+        attention.attention_biases += torch.arange(4.0)
+    with torch.no_grad(), evaluating(attention):
+        held = attention(inputs)
+        attention.attention_bias_cache.clear()
+        assert torch.equal(held, attention(inputs))

@@ -118,6 +118,8 @@ def learn_masks(
         # The cache of older releases of torch hands weights that were cast under `no_grad` to the user's own call.
         with torch.autocast(device, torch.bfloat16, enabled=bfloat16, cache_enabled=False):
             outputs = call(inputs)
+        if not torch.is_grad_enabled():
+            outputs = keep_outputs(outputs)
         return tree_map_only(Tensor, _in_full_precision, outputs) if bfloat16 else outputs
 
     if torch.is_autocast_enabled(device):
@@ -140,6 +142,11 @@ def learn_masks(
         )
     accumulate(parameters, gradients)
     return loss.detach()
+
+
+def keep_outputs(outputs: Any) -> Any:
+    """Copy outputs that the model's next call may overwrite, as CUDA graphs of `torch.compile` do without gradients."""
+    return tree_map_only(Tensor, torch.clone, outputs)
 
 
 def _in_full_precision(output: Tensor) -> Tensor:
