@@ -28,7 +28,8 @@ class AdversarialBackgroundCallback(TrainerCallback):
 
     The companions are attached to the model when training begins and taken off when it ends. Their state is kept in
     every checkpoint folder as `advbg.pt` (`advbg_<rank>.pt` where there are several processes), and
-    `trainer.train(resume_from_checkpoint=...)` goes on where the run was.
+    `trainer.train(resume_from_checkpoint=...)` goes on where the run was. With another number of processes, one that
+    finds no file of its own takes rank 0's.
 
     Args:
         resume_from_checkpoint: the folder that `trainer.train` is given, where it is not in the Trainer's
@@ -113,10 +114,12 @@ class AdversarialBackgroundCallback(TrainerCallback):
     def _restore(self, attachment: advbg.Attachment, args: TrainingArguments, state: TrainerState) -> None:
         named = self.resume_from_checkpoint
         folder = _folder(args, state) if named is None else Path(named)
-        file = folder / _file_name(args)
-        if not file.is_file():
+        own = folder / _file_name(args)
+        # After another number of processes, rank 0's; `load_state_dict` sees to a random stream of this rank's own.
+        file = next(filter(Path.is_file, (own, folder / "advbg_0.pt", folder / "advbg.pt")), None)
+        if file is None:
             raise FileNotFoundError(
-                f"the run goes on at step {state.global_step}, but there is no {file}: name the checkpoint's folder as "
+                f"the run goes on at step {state.global_step}, but there is no {own}: name the checkpoint's folder as "
                 "`resume_from_checkpoint` of the callback too, or, if the run was saved without it, load its weights "
                 "and start a new one"
             )

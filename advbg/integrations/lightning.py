@@ -60,6 +60,14 @@ class AdversarialBackgroundCallback(Callback):
         name = model if isinstance(model, str) else getattr(model, "__qualname__", type(model).__qualname__)
         return self._generate_state_key(model=name)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Forget another trainer's run, whose state a finder would save and restore before fitting starts."""
+        if stage == "fit":
+            self._restored = None
+            if trainer.global_step == 0:
+                self._remove()
+                self.attachment = None
+
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Attach the companions; where a run is resumed, give them back their state.
 

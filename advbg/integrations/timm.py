@@ -147,16 +147,26 @@ class AdversarialBackgroundTask(ClassificationTask):
         self._attach_to_whatever_steps_the_model()
 
     def _attach_to_whatever_steps_the_model(self) -> None:
-        """Wait for the first optimiser step of the model's parameters, since timm tells a task of no optimiser."""
+        """Wait for the first optimiser step of the model's parameters, since timm tells a task of no optimiser.
+
+        An optimiser that steps after two batches in a row, neither of which the followed one stepped after, takes its
+        place. Of several that step together, the first stays, and steps are counted once.
+        """
         reference = weakref.ref(self)
+        batches_at_step: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
 
         def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             task = reference()
-            if task is None or task.companions.attached:
+            if task is None:
                 return
             ours = {id(parameter) for parameter in unwrap_model(task.trainable_module).parameters()}
-            if any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
-                Attachment(task.companions, optimizer)
+            if not any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
+                return
+            companions, attachment = task.companions, task.companions.attachment
+            before = batches_at_step.get(optimizer, companions.batches)
+            batches_at_step[optimizer] = companions.batches
+            if attachment is None or attachment.batches_at_step < before < companions.batches:
+                Attachment(companions, optimizer)
 
         # Also right for timm's Lookahead, whose own hooks are never called: the optimiser inside it calls its own.
         weakref.finalize(self, register_optimizer_step_pre_hook(before_step).remove)

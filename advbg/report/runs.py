@@ -76,12 +76,21 @@ def read_run(folder: Path, argument: str = "run") -> FinishedRun:
     if missing:
         raise ValueError(f"{folder / 'results.json'} is not from `advbg train`: it has no {', '.join(missing)}")
     history, split = _read(folder / "history.json"), _read(folder / "split.json")
-    # Runs may have named the same folder by different paths.
-    images = results["settings"]["folder"]
-    split = {part: [os.path.relpath(file, images) for file in split[part]] for part in ("training", "held_out")}
+    # Runs may have named the same folder by different paths, and been made elsewhere than the report.
+    start = split.get("directory", "")
+    images = Path(start, results["settings"]["folder"])
+    split = {part: [_place(Path(start, file), images) for file in split[part]] for part in ("training", "held_out")}
     figures = sorted((folder / "figures").glob("composites-epoch-*.png"), key=lambda file: int(file.stem[17:]))
     name = f"{results['method']} ({folder.resolve().name})"
     return FinishedRun(folder, results, history, split, tuple(figures), name)
+
+
+def _place(file: Path, folder: Path) -> str:
+    """Its path from the folder; the whole one where both lie on different drives of Windows."""
+    try:
+        return os.path.relpath(file, folder)
+    except ValueError:
+        return str(file)
 
 
 def _read(file: Path) -> Any:

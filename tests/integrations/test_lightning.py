@@ -18,7 +18,6 @@ pytest.importorskip("lightning")
 
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 from lightning.pytorch.strategies import SingleDeviceStrategy
-from lightning.pytorch.tuner import Tuner
 
 from tests.integrations.lightning_runs import (
     MARKS,
@@ -224,22 +223,3 @@ def test_testing_a_checkpoint_leaves_nothing_to_the_next_fit(tmp_path: Path) -> 
     a_trainer(tmp_path, callback, 5).test(TestedModule(), a_loader(), ckpt_path=tmp_path / "run.ckpt", verbose=False)
     _, again = fit(tmp_path, callback, 5)
     assert again.losses == fit(tmp_path, a_callback(), 5)[1].losses
-
-
-@pytest.mark.filterwarnings("ignore:.*lr_find")
-def test_a_learning_rate_is_searched_and_companions_start_afresh_after_it(tmp_path: Path) -> None:
-    class Searched(Module):
-        lr = 1e-2
-
-        def configure_optimizers(self) -> torch.optim.Optimizer:
-            return torch.optim.Adam(self.parameters(), lr=self.lr)
-
-    torch.manual_seed(0)
-    callback, module = a_callback(), Searched()
-    trainer = a_trainer(tmp_path, callback, 5)
-    found = Tuner(trainer).lr_find(module, a_loader(), num_training=4, update_attr=False)
-    assert found is not None
-    module.losses.clear()
-    trainer.fit(module, a_loader())
-    assert callback.attachment.companions.step_count == trainer.global_step == 5
-    assert module.losses == fit(tmp_path, a_callback(), 5)[1].losses

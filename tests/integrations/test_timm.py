@@ -38,15 +38,6 @@ def test_a_model_that_is_trained_in_evaluation_mode_is_warned_of() -> None:
         optimizer.step()
 
 
-def test_an_optimiser_that_steps_no_more_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("advbg.attachment._PATIENCE", 3)
-    task = a_task()
-    first, second = an_optimizer(task), an_optimizer(task)
-    train(task, first, 2)
-    with pytest.warns(UserWarning, match="the optimizer that the backgrounds follow has not stepped for 3 batches"):
-        train(task, second, 5)
-
-
 def test_the_companions_step_with_the_models_optimiser_from_its_first_step() -> None:
     task = a_task()
     optimizer = an_optimizer(task)

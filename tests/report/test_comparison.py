@@ -1,6 +1,7 @@
 """Pages that compare runs."""
 
 import json
+import ntpath
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,26 @@ def test_images_are_the_same_by_whatever_path_a_run_named_their_folder(tmp_path:
     moved = {part: [f"../data/{file}" for file in files] for part, files in split.items()}
     (folder / "split.json").write_text(json.dumps(moved))
     assert read_run(folder).split == before
+
+
+def _written(folder: Path, split: dict[str, object]) -> Path:
+    (folder / "split.json").write_text(json.dumps({"training": [], **split}))
+    return folder
+
+
+def test_held_out_images_on_another_drive_keep_their_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _written(make_run(tmp_path / "run"), {"held_out": ["D:\\objects\\1.jpg"]})
+    monkeypatch.setattr("os.path.relpath", ntpath.relpath)
+    assert read_run(folder).split["held_out"] == ["D:\\objects\\1.jpg"]
+
+
+def test_images_are_the_same_wherever_the_report_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    split = {"held_out": ["/objects/1.jpg"], "directory": "/work"}
+    folder = _written(make_run(tmp_path / "run"), split)
+    monkeypatch.chdir(tmp_path)
+    assert read_run(folder).split["held_out"] == ["../../objects/1.jpg"]
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
