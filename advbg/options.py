@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from advbg.backgrounds import Background, BackgroundSource, background_name, check_background, make_source
-from advbg.hooks import left_out, task_names
+from advbg.hooks import left_out, plugin_manager, task_names
 from advbg.masks import (
     Binarization,
     MaskObjective,
@@ -107,6 +107,11 @@ class Options:
         if isinstance(self.mask_objective, SufficiencyNecessity) and self.mask_objective.distance is None:
             objective = replace(self.mask_objective, distance=partial(task_distance, self.task))
             object.__setattr__(self, "mask_objective", objective)
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Load plugins as making options does, since a process may only ever unpickle some; raises as that does."""
+        plugin_manager.load()
+        vars(self).update(state)
 
     @property
     def kept_area(self) -> float:
