@@ -1,5 +1,6 @@
 """What can be chosen about the companions, checked before any work is done."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -163,20 +164,27 @@ class Options:
         }
 
     def check_saved(self, names: Mapping[str, Any]) -> None:
-        """Check that a state was saved with parts of these kinds.
+        """Check that a state was saved with parts of these kinds; other options that differ are warned of.
 
         Args:
-            names: what `names()` said then.
+            names: what `names()` said then; options that there were not yet had their defaults.
 
         Raises:
             RuntimeError: where a part was another.
         """
+        saved, ours = {**Options().names(), **names}, self.names()
         for part in ("mask_generator", "background"):
-            ours = self.names()[part]
-            if names[part] != ours:
+            if saved[part] != ours[part]:
                 raise RuntimeError(
-                    f"`state_dict` was saved with `{part}` {names[part]!r}, but these companions have {ours!r}"
+                    f"`state_dict` was saved with `{part}` {saved[part]!r}, but these companions have {ours[part]!r}"
                 )
+        others = [f"`{name}` {saved[name]!r}, now {ours[name]!r}" for name in ours if saved[name] != ours[name]]
+        if others:
+            warnings.warn(
+                f"`state_dict` was saved with other options, and these companions go on with their own: "
+                f"{'; '.join(others)}",
+                stacklevel=3,
+            )
 
 
 def _mask_generator_name(part: str | Callable[[Tensor], Tensor]) -> str:

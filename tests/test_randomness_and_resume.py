@@ -126,6 +126,18 @@ def test_a_state_of_images_that_had_another_std_alone_is_refused() -> None:
         adversarial_wrapper(mean=0.5, std=0.25).companions.load_state_dict(state)
 
 
+def test_options_that_differ_from_the_saved_ones_are_warned_of_once_with_both_values() -> None:
+    wrapper, optimizer = _start(clean_share=0.5, binarization="quantile")
+    train(wrapper, optimizer, 1)
+    resumed, _ = _start(candidates=2, seed=5)
+    with pytest.warns(UserWarning, match="saved with other options") as caught:
+        resumed.companions.load_state_dict(wrapper.companions.state_dict())
+    assert [str(warning.message) for warning in caught] == [
+        "`state_dict` was saved with other options, and these companions go on with their own: "
+        "`binarization` 'quantile', now 'otsu'; `clean_share` 0.5, now 0.25; `candidates` 1, now 2"
+    ]
+
+
 def test_what_a_state_lacks_is_told_where_it_is_loaded_loosely() -> None:
     wrapper = adversarial_wrapper()
     wrapper.companions.build(a_batch()[0])
