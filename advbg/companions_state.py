@@ -1,5 +1,6 @@
 """What a saved state of companions holds beside their weights."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
@@ -7,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from advbg.distributed import rank
+from advbg.masks import is_learned
 from advbg.random_streams import resume_stream
-from advbg.schedule import Schedule
+from advbg.schedule import PHASES, Schedule
 
 if TYPE_CHECKING:
     from advbg.companions import Companions
@@ -35,7 +37,7 @@ def extra_state(companions: "Companions") -> dict[str, Any]:
 
 
 def take_extra_state(companions: "Companions", state: Mapping[str, Any]) -> None:
-    """Go on from `extra_state` of companions of the same kind."""
+    """Go on from `extra_state` of companions of the same kind; warns of a schedule that leads back."""
     companions.step_count, companions.masks_given = state["step_count"], state["masks_given"]
     if state["image_shape"] is None:
         return
@@ -43,6 +45,21 @@ def take_extra_state(companions: "Companions", state: Mapping[str, Any]) -> None
     for optimizer, saved in zip(optimizers_of(companions), state["optimizers"], strict=True):
         if optimizer is not None:
             optimizer.load_state_dict(saved)
+    _warn_of_earlier_phase(companions, saved_schedule(state))
+
+
+def _warn_of_earlier_phase(companions: "Companions", saved: Schedule) -> None:
+    schedule, phase = companions.options.schedule, companions.phase
+    masks_given = companions.masks_given or not is_learned(companions.mask_generator)
+    before = saved.phase(companions.step_count, masks_given=masks_given)
+    # The default may be nobody's choice: callbacks of trainers put the saved one in its place.
+    if PHASES.index(phase) < PHASES.index(before) and schedule != Schedule():
+        warnings.warn(
+            f"the state was saved after {companions.step_count} steps in the {before} phase of {saved!r}, but "
+            f"`schedule` (={schedule!r}) leads back to the {phase} phase: pass `schedule={saved!r}` to go on in the "
+            f"{before} phase",
+            stacklevel=2,
+        )
 
 
 def saved_schedule(state: Mapping[str, Any]) -> Schedule:

@@ -5,7 +5,8 @@ import os
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from importlib.metadata import entry_points
 from operator import itemgetter
 from typing import Any
@@ -136,13 +137,21 @@ def _name_the_plugin(
     error = outcome.exception
     if not isinstance(error, Exception) or isinstance(error, PluginError):
         return
-    names = [impl.plugin_name for impl in hook_impls if _was_running(impl.function, error)]
-    who = f"plugin {names[0]!r}" if names else f"one of the plugins {[impl.plugin_name for impl in hook_impls]}"
-    kind = next((kind for kind in (ValueError, TypeError) if isinstance(error, kind)), PluginError)
-    what = f"{type(error).__name__}: {error}" if kind is PluginError else str(error)
-    named = kind(f"{who} in `{hook_name}`: {what}")
+    who = _who(hook_impls, lambda impl: _was_running(impl.function, error))
+    named = _named(error, f"{who} in `{hook_name}`")
     named.__cause__ = error
     outcome.force_exception(named)
+
+
+def _who(hook_impls: Sequence[pluggy.HookImpl], is_it: Callable[[pluggy.HookImpl], bool]) -> str:
+    names = [impl.plugin_name for impl in hook_impls if is_it(impl)]
+    return f"plugin {names[0]!r}" if names else f"one of the plugins {[impl.plugin_name for impl in hook_impls]}"
+
+
+def _named(error: Exception, where: str) -> Exception:
+    kind = next((kind for kind in (ValueError, TypeError) if isinstance(error, kind)), PluginError)
+    what = f"{type(error).__name__}: {error}" if kind is PluginError else str(error)
+    return kind(f"{where}: {what}")
 
 
 def _was_running(function: Callable[..., Any], error: Exception) -> bool:
@@ -155,6 +164,16 @@ def _was_running(function: Callable[..., Any], error: Exception) -> bool:
     )
 
 
+def _who_answers(hook: pluggy.HookCaller, fits: Callable[[Any], bool]) -> str:
+    """Say whose answer fits; each is asked once more, since pluggy gathers answers without names."""
+
+    def is_it(impl: pluggy.HookImpl) -> bool:
+        answer = None if impl.wrapper or impl.hookwrapper else impl.function()
+        return answer is not None and fits(answer)
+
+    return _who(hook.get_hookimpls(), is_it)
+
+
 # Never an attribute of a module: `copy.deepcopy` would clone it.
 plugin_manager = PluginManager()
 
@@ -163,14 +182,20 @@ def task_names() -> list[str]:
     """The tasks that plugins know, in alphabetical order.
 
     Raises:
-        PluginError: where a plugin names them by a text instead of several.
+        PluginError: where a plugin names them by a text, or something else that is not several.
     """
     plugin_manager.load()
-    answers = plugin_manager.hook.advbg_tasks()
+    hook = plugin_manager.hook.advbg_tasks
+    answers = hook()
     for answer in answers:
-        if isinstance(answer, str):
-            raise PluginError(f"a plugin's `advbg_tasks` must return a sequence of names, got {answer!r}")
+        if not _are_several(answer):
+            who = _who_answers(hook, lambda other: not _are_several(other))
+            raise PluginError(f"{who} in `advbg_tasks`: must return a sequence of names, got {answer!r}")
     return sorted({name for names in answers for name in names})
+
+
+def _are_several(answer: Any) -> bool:
+    return isinstance(answer, Iterable) and not isinstance(answer, str)
 
 
 def left_out() -> str:
@@ -187,12 +212,20 @@ def factories(hook_name: str, taken: Sequence[str]) -> dict[str, Callable[..., A
         taken: names that are the library's own.
 
     Returns:
-        A factory for each name, in alphabetical order. Names that are the library's own, or added by two plugins, are
-        warned of and left out: they should not stop a training that asks for none of them.
+        A factory for each name, in alphabetical order, whose errors name the plugin. Names that are the library's own,
+        or added by two plugins, are warned of and left out: they should not stop a training that asks for none of them.
+
+    Raises:
+        PluginError: where a plugin adds something else than factories by name.
     """
     plugin_manager.load()
     hook = getattr(plugin_manager.hook, hook_name)
-    added = [(name, factory) for names in hook() for name, factory in names.items()]
+    answers = hook()
+    for answer in answers:
+        if not _are_named(answer):
+            who = _who_answers(hook, lambda other: not _are_named(other))
+            raise PluginError(f"{who} in `{hook_name}`: must return a factory for each name, got {answer!r}")
+    added = [(name, factory) for names in answers for name, factory in names.items()]
     often = Counter([*taken, *(name for name, _ in added)])
     for name in sorted(often):
         if often[name] > 1:
@@ -201,7 +234,26 @@ def factories(hook_name: str, taken: Sequence[str]) -> dict[str, Callable[..., A
             warnings.warn(
                 f"`{hook_name}` adds {name!r}, {whose}: it is left out; the plugins are: {plugins}", stacklevel=2
             )
-    return {name: factory for name, factory in sorted(added, key=itemgetter(0)) if often[name] == 1}
+    return {
+        name: partial(_make, hook, name, factory)
+        for name, factory in sorted(added, key=itemgetter(0))
+        if often[name] == 1
+    }
+
+
+def _are_named(answer: Any) -> bool:
+    return isinstance(answer, Mapping) and all(isinstance(name, str) for name in answer)
+
+
+def _make(hook: pluggy.HookCaller, name: str, factory: Any, *arguments: Any) -> Any:
+    """Call a plugin's factory; what it raises names the plugin."""
+    try:
+        return factory(*arguments)
+    except PluginError:
+        raise
+    except Exception as error:
+        who = _who_answers(hook, lambda answer: name in answer)
+        raise _named(error, f"{who} in the factory of {name!r}, which `{hook.name}` added") from error
 
 
 __all__ = [

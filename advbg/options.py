@@ -1,5 +1,6 @@
 """What can be chosen about the companions, checked before any work is done."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advbg.backgrounds import Background, BackgroundSource, background_name, check_background, make_source
-from advbg.hooks import left_out, task_names
+from advbg.hooks import left_out, plugin_manager, task_names
 from advbg.masks import (
     Binarization,
     MaskObjective,
@@ -108,6 +109,11 @@ class Options:
             objective = replace(self.mask_objective, distance=partial(task_distance, self.task))
             object.__setattr__(self, "mask_objective", objective)
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Load plugins as making options does, since a process may only ever unpickle some; raises as that does."""
+        plugin_manager.load()
+        vars(self).update(state)
+
     @property
     def kept_area(self) -> float:
         """Share of the pixels that `quantile` keeps: what the paper's hinge leaves free, by default a fifth."""
@@ -158,20 +164,27 @@ class Options:
         }
 
     def check_saved(self, names: Mapping[str, Any]) -> None:
-        """Check that a state was saved with parts of these kinds.
+        """Check that a state was saved with parts of these kinds; other options that differ are warned of.
 
         Args:
-            names: what `names()` said then.
+            names: what `names()` said then; options that there were not yet had their defaults.
 
         Raises:
             RuntimeError: where a part was another.
         """
+        saved, ours = {**Options().names(), **names}, self.names()
         for part in ("mask_generator", "background"):
-            ours = self.names()[part]
-            if names[part] != ours:
+            if saved[part] != ours[part]:
                 raise RuntimeError(
-                    f"`state_dict` was saved with `{part}` {names[part]!r}, but these companions have {ours!r}"
+                    f"`state_dict` was saved with `{part}` {saved[part]!r}, but these companions have {ours[part]!r}"
                 )
+        others = [f"`{name}` {saved[name]!r}, now {ours[name]!r}" for name in ours if saved[name] != ours[name]]
+        if others:
+            warnings.warn(
+                f"`state_dict` was saved with other options, and these companions go on with their own: "
+                f"{'; '.join(others)}",
+                stacklevel=3,
+            )
 
 
 def _mask_generator_name(part: str | Callable[[Tensor], Tensor]) -> str:

@@ -89,6 +89,13 @@ def test_a_state_saved_with_another_part_is_refused_with_both_names() -> None:
             ours.check_saved(ours.names() | {part: other})
 
 
+def test_an_option_that_there_was_not_yet_when_a_state_was_saved_had_its_default() -> None:
+    saved = {name: value for name, value in Options().names().items() if name != "candidates"}
+    Options().check_saved(saved)
+    with pytest.warns(UserWarning, match="`candidates` 1, now 2$"):
+        Options(candidates=2).check_saved(saved)
+
+
 def test_an_unknown_way_to_binarise_is_refused_with_the_known_ones() -> None:
     unchecked = binarize.__wrapped__ if hasattr(binarize, "__wrapped__") else binarize
     with pytest.raises(ValueError, match=r"`method` \(='triangle'\) must be one of otsu, 0.5, quantile, none"):

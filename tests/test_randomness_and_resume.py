@@ -1,6 +1,7 @@
 """A private random stream; a seed reproduces a run; a saved run goes on bit for bit."""
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -124,6 +125,52 @@ def test_a_state_of_images_that_had_another_std_alone_is_refused() -> None:
     state = adversarial_wrapper(mean=0.5, std=0.5).companions.state_dict()
     with pytest.raises(RuntimeError, match=r"`std` \(0.5,\), but these companions have \(0.5,\) and \(0.25,\)"):
         adversarial_wrapper(mean=0.5, std=0.25).companions.load_state_dict(state)
+
+
+@pytest.mark.parametrize(("longer", "phase"), [(Schedule(9, 1), "classifier"), (Schedule(3, 6), "mask")])
+def test_a_schedule_that_leads_back_to_an_earlier_phase_is_warned_of_with_the_saved_one(
+    longer: Schedule, phase: str
+) -> None:
+    wrapper, optimizer = _start()
+    train(wrapper, optimizer, 6)
+    resumed = AdversarialBackground(tiny_classifier(), schedule=longer)
+    message = (
+        f"after 6 steps in the adversarial phase of {_SCHEDULE!r}, but `schedule` (={longer!r}) leads back to the "
+        f"{phase} phase: pass `schedule={_SCHEDULE!r}`"
+    )
+    with pytest.warns(UserWarning, match=re.escape(message)):
+        resumed.companions.load_state_dict(wrapper.companions.state_dict())
+
+
+def test_a_schedule_that_leads_on_to_a_later_phase_is_taken_without_a_word() -> None:
+    wrapper, optimizer = _start()
+    train(wrapper, optimizer, 3)
+    resumed = AdversarialBackground(tiny_classifier(), schedule=Schedule(1, 1))
+    resumed.companions.load_state_dict(wrapper.companions.state_dict())
+    assert (wrapper.phase, resumed.phase) == ("mask", "adversarial")
+
+
+def test_a_schedule_whose_mask_phase_is_skipped_for_given_masks_leads_nowhere_back() -> None:
+    masks = torch.ones(8, 32, 32, dtype=torch.bool)
+    wrapper, optimizer = _start()
+    for _ in range(3):
+        wrapper(a_batch()[0], mask=masks).sum().backward()
+        optimizer.step()
+    resumed = AdversarialBackground(tiny_classifier(), schedule=Schedule(2, 9))
+    resumed.companions.load_state_dict(wrapper.companions.state_dict())
+    assert resumed.phase == "adversarial"
+
+
+def test_options_that_differ_from_the_saved_ones_are_warned_of_once_with_both_values() -> None:
+    wrapper, optimizer = _start(clean_share=0.5, binarization="quantile")
+    train(wrapper, optimizer, 1)
+    resumed, _ = _start(candidates=2, seed=5)
+    with pytest.warns(UserWarning, match="saved with other options") as caught:
+        resumed.companions.load_state_dict(wrapper.companions.state_dict())
+    assert [str(warning.message) for warning in caught] == [
+        "`state_dict` was saved with other options, and these companions go on with their own: "
+        "`binarization` 'quantile', now 'otsu'; `clean_share` 0.5, now 0.25; `candidates` 1, now 2"
+    ]
 
 
 def test_what_a_state_lacks_is_told_where_it_is_loaded_loosely() -> None:
