@@ -153,14 +153,17 @@ class AdversarialBackgroundTask(ClassificationTask):
         place. Of several that step together, the first stays, and steps are counted once.
         """
         reference = weakref.ref(self)
+        # Asked once: the parameters of large models take milliseconds to list, and every optimiser comes by here.
+        is_ours: weakref.WeakKeyDictionary[torch.optim.Optimizer, bool] = weakref.WeakKeyDictionary()
         batches_at_step: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
 
         def before_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             task = reference()
             if task is None:
                 return
-            ours = {id(parameter) for parameter in unwrap_model(task.trainable_module).parameters()}
-            if not any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"]):
+            if optimizer not in is_ours:
+                is_ours[optimizer] = _steps(optimizer, unwrap_model(task.trainable_module))
+            if not is_ours[optimizer]:
                 return
             companions, attachment = task.companions, task.companions.attachment
             before = batches_at_step.get(optimizer, companions.batches)
@@ -170,3 +173,8 @@ class AdversarialBackgroundTask(ClassificationTask):
 
         # Also right for timm's Lookahead, whose own hooks are never called: the optimiser inside it calls its own.
         weakref.finalize(self, register_optimizer_step_pre_hook(before_step).remove)
+
+
+def _steps(optimizer: torch.optim.Optimizer, model: nn.Module) -> bool:
+    ours = {id(parameter) for parameter in model.parameters()}
+    return any(id(parameter) in ours for group in optimizer.param_groups for parameter in group["params"])
