@@ -52,8 +52,7 @@ def _warn_of_earlier_phase(companions: "Companions", saved: Schedule) -> None:
     schedule, phase = companions.options.schedule, companions.phase
     masks_given = companions.masks_given or not is_learned(companions.mask_generator)
     before = saved.phase(companions.step_count, masks_given=masks_given)
-    # The default may be nobody's choice: callbacks of trainers put the saved one in its place.
-    if PHASES.index(phase) < PHASES.index(before) and schedule != Schedule():
+    if PHASES.index(phase) < PHASES.index(before):
         warnings.warn(
             f"the state was saved after {companions.step_count} steps in the {before} phase of {saved!r}, but "
             f"`schedule` (={schedule!r}) leads back to the {phase} phase: pass `schedule={saved!r}` to go on in the "

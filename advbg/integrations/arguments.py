@@ -50,8 +50,8 @@ def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--advbg-mask-generator",
         default=defaults.mask_generator,
-        choices=MASK_GENERATOR_NAMES,
-        help="what finds the object (default: %(default)s)",
+        metavar="NAME",
+        help=f"what finds the object: one of {', '.join(MASK_GENERATOR_NAMES)}, or a plugin's (default: %(default)s)",
     )
     group.add_argument(
         "--advbg-halo",

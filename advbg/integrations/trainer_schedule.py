@@ -51,9 +51,9 @@ def go_on(companions: Companions, state: Mapping[str, Any], given: Schedule | No
     Raises:
         RuntimeError: where the state is of companions of another kind or shape.
     """
-    companions.load_state_dict(state)
     if given is None:
-        companions.options = replace(companions.options, schedule=saved_schedule(state["_extra_state"]))
+        companions.options = replace(companions.options, schedule=saved_schedule(state.get("_extra_state", {})))
+    companions.load_state_dict(state)
 
 
 def _warn_if_too_long(companions: Companions, schedule: Schedule, total_steps: float) -> None:

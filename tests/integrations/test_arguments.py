@@ -11,8 +11,10 @@ from PIL import Image
 
 from advbg import AdversarialBackground, Photographs, Schedule
 from advbg.integrations.arguments import add_advbg_arguments, advbg_options, wants_advbg
+from advbg.masks import nonzero_mask
 from advbg.options import Options
 from tests.models import tiny_classifier
+from tests.plugins import plugged, plugin_of
 
 _DATA_CONFIG = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.2, 0.1), "input_size": (3, 32, 32)}
 
@@ -97,6 +99,7 @@ def test_parsed_values_are_plain_so_that_they_can_be_saved(tmp_path: Path) -> No
         (["--advbg-clean-share", "2"], r"`clean_share` \(=2.0\) must be a share"),
         (["--advbg-halo", "-1"], r"`halo` \(=-1.0\) must be a share"),
         (["--advbg-background", "nowhere"], r"`--advbg-background` \(='nowhere'\) must be one of .*black, or a folder"),
+        (["--advbg-mask-generator", "sam"], r"`mask_generator` \(='sam'\) must be one of unet, .*nonzero"),
         (["--advbg-mask-steps", "0"], r"the mask phase has 0 steps, but the mask generator 'unet' has to learn"),
         (["--advbg-mask-epochs", "0.001"], r"the mask phase has 0 steps"),
         (["--advbg-mask-steps", "-1"], r"`--advbg-mask-steps` \(=-1\) must be 0 or more"),
@@ -119,6 +122,11 @@ def test_a_phase_has_one_length_and_the_parser_says_so(capsys: pytest.CaptureFix
     with pytest.raises(SystemExit):
         _parse("--advbg-mask-steps", "1", "--advbg-mask-epochs", "1")
     assert "not allowed with argument" in capsys.readouterr().err
+
+
+def test_a_mask_generator_of_a_plugin_can_be_chosen() -> None:
+    with plugged(plugin_of(advbg_mask_generators=lambda: {"mine": lambda shape: nonzero_mask})):
+        assert _options("--advbg-mask-generator", "mine")["mask_generator"] == "mine"
 
 
 @pytest.mark.parametrize("mask", [0, 5])
