@@ -45,8 +45,10 @@ def check_training_batch(companions: "Companions", images: Tensor, mask: Tensor 
         check_learned(options.mask_generator, companions.mask_optimizer)
     if mask is None and options.mask_generator not in MASK_GENERATOR_NAMES:
         _check_own_masks(companions, companions.soft_mask(images[:1]))
-    if mask is not None:
+    # Label maps may be of images without any object.
+    if mask is not None and not changes_targets(options.task):
         _warn_of_useless(mask, "given masks")
+        _warn_of_faint(mask)
     size = images.shape[-2:]
     if options.task == "classification" and isinstance(targets, Tensor) and targets.shape[1:][-2:] == size:
         warnings.warn(
@@ -63,7 +65,7 @@ def check_training_batch(companions: "Companions", images: Tensor, mask: Tensor 
 
 
 def check_masks(companions: "Companions", soft: Float[Tensor, "batch 1 rows columns"]) -> None:
-    """Look at the first masks that are composited with, and warn where none shows an object.
+    """Look at the first masks that are composited with, and warn where none shows an object, or all show nothing else.
 
     Args:
         companions: in the adversarial phase.
@@ -87,15 +89,19 @@ def _warn_of_useless(mask: Float[Tensor, "batch 1 rows columns"], name: str) -> 
             f"the {name} of all {len(mask)} images are empty, so these keep their own backgrounds: {_HELP}",
             stacklevel=3,
         )
-    elif mask.max() < _HALF:
-        warnings.warn(
-            f"the {name} of all {len(mask)} images stay under {_HALF} (the largest is {mask.max().item():.3g}), so "
-            "their objects vanish as well: masks are 1 where objects are, so do not divide them by 255 twice",
-            stacklevel=3,
-        )
     elif mask.min() == 1:
         warnings.warn(
             f"the {name} of all {len(mask)} images cover them whole, so no background is left to change: {_HELP}",
+            stacklevel=3,
+        )
+
+
+def _warn_of_faint(mask: Float[Tensor, "batch 1 height width"]) -> None:
+    largest = mask.max()
+    if largest < _HALF and has_foreground(mask).any():
+        warnings.warn(
+            f"the given masks of all {len(mask)} images stay under {_HALF} (the largest is {largest.item():.3g}), so "
+            "their objects vanish as well: masks are 1 where objects are, so do not divide them by 255 twice",
             stacklevel=3,
         )
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from advbg import AdversarialBackground, Schedule
 from advbg.appearance import draw_lighting, draw_placement, move_objects, relight
 from advbg.pixel_space import PixelSpace
-from tests.models import run_without_type_checks
+from tests.models import a_batch, run_without_type_checks
 
 _DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -153,7 +153,7 @@ def test_replayed_parts_of_a_batch_have_the_same_places_and_light() -> None:
 
 @pytest.mark.filterwarnings("ignore:the model trains against backgrounds")
 def test_autocast_moves_nothing() -> None:
-    wrapper, images = _wrapper(placement=0.5, lighting=0.5, background="random"), torch.rand(32, 3, 64, 64)
+    wrapper, images = _wrapper(placement=0.5, lighting=0.5, background="random"), a_batch(32, 3, (64, 64))[0]
     params = wrapper.generate_parameters(images)
     composites = wrapper(images, params=params)
     with torch.autocast("cpu", torch.bfloat16):

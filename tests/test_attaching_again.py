@@ -61,7 +61,7 @@ def test_a_training_whose_optimizer_is_gone_warns_until_it_is_attached_to_anothe
 def test_attaching_to_a_model_again_composites_its_images_once() -> None:
     model, seen = nn.Sequential(nn.Identity()), []
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    options = {"schedule": Schedule(0, 0), "mask_generator": "nonzero"}
+    options = {"schedule": Schedule(0, 0), "mask_generator": lambda pixels: pixels[:, :1] > 0.2}
     advbg.attach(model, optimizer, clean_share=0.0, background="black", **options)
     attachment = advbg.attach(model, optimizer, clean_share=1.0, **options)
     images = 0.1 + 0.9 * a_batch()[0]

@@ -114,7 +114,7 @@ def test_the_option_holds_layers_that_train_in_a_model_that_does_not() -> None:
 
 def test_replayed_draws_leave_held_statistics_too() -> None:
     model = tiny_classifier(batch_norm=True)
-    images, mask = a_batch()[0], torch.ones(8, 32, 32, dtype=torch.bool)
+    images, mask = a_batch()[0], a_batch()[0].amax(dim=1) > 0
     model(images)
     wrapper = AdversarialBackground(model, schedule=Schedule(classifier=0, mask=0), hold_statistics=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -80,7 +80,7 @@ def test_images_of_any_number_of_channels_are_drawn(channels: int, tmp_path: Pat
         wrapper, _ = attached(
             model=tiny_classifier(channels), schedule=Schedule(0, 0), mask_generator="nonzero", mean=0.5, std=0.2
         )
-        wrapper((torch.rand(2, channels, 16, 16) - 0.5) / 0.2)
+        wrapper((a_batch(2, channels, (16, 16))[0] - 0.5) / 0.2)
     assert len(_events(tmp_path).Tags()["images"]) == 3
 
 
