@@ -58,8 +58,10 @@ class Classification:
 
 def _loss(logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tensor, "batch"] | None:
     count, classes = logits.shape
-    if targets.shape == (count, 1) or (classes == 1 and targets.shape == (count,)):
-        targets = targets.reshape(count, 1) if classes == 1 else targets[:, 0]
+    if classes == 1 and targets.shape == (count,):
+        targets = targets[:, None]
+    elif classes > 1 and targets.shape == (count, 1):
+        targets = targets[:, 0]
     if classes > 1 and targets.shape == (count,) and not targets.is_floating_point():
         known = (targets >= 0) & (targets < classes)
         return F.cross_entropy(logits, torch.where(known, targets.long(), -100), reduction="none")
@@ -69,9 +71,9 @@ def _loss(logits: Float[Tensor, "batch classes"], targets: Tensor) -> Float[Tens
     known = (targets >= 0) & (targets <= 1)
     labels = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     multi_label = torch.where(known, labels, 0.0).mean(dim=1)
-    shares = (targets.sum(dim=1) - 1).abs() < _ROUNDING
     if classes == 1:
         return multi_label
+    shares = (targets.sum(dim=1) - 1).abs() < _ROUNDING
     return torch.where(shares, F.cross_entropy(logits, targets, reduction="none"), multi_label)
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from advbg.task_hooks import task_hardness
+from advbg.tasks.classification import Classification
 
 _LOGITS = torch.tensor([3.0, -3.0, 3.0, -2.0])
 _LABELS = torch.tensor([0.0, 0.0, 1.0, 1.0])
@@ -18,7 +18,7 @@ def _hardness(logits: Tensor, targets: Any) -> Tensor:
     def not_asked() -> Any:
         raise AssertionError("targets say it")
 
-    return task_hardness("classification", logits, not_asked, targets, len(logits))
+    return Classification().advbg_hardness("classification", logits, not_asked, targets, len(logits))
 
 
 def _column(values: Tensor) -> Tensor:
@@ -58,4 +58,4 @@ def test_class_indices_in_a_column_and_whole_shares_are_rated_as_class_indices_a
 def test_targets_that_do_not_fit_the_logits_are_warned_of() -> None:
     logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
     with pytest.warns(UserWarning, match=r"`targets` of shape \(4,\) and torch\.float32 do not fit logits of shape"):
-        task_hardness("classification", logits, lambda: logits, torch.rand(4), 4)
+        Classification().advbg_hardness("classification", logits, lambda: logits, torch.rand(4), 4)
