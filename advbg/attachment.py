@@ -18,6 +18,7 @@ from advbg.compositing import CompositeParameters
 from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase
+from advbg.warning import warn
 
 # Batches without a step, which few accumulate gradients over: rather, another optimiser steps.
 _PATIENCE = 100
@@ -63,17 +64,15 @@ class Attachment:
 
         def after_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             if self.evaluated and companions.batches == self.batches_at_step:
-                warnings.warn(
+                warn(
                     "the optimizer stepped, but the model was called in evaluation mode, in which it sees the images "
-                    "as they are: call its `train()`; to keep statistics of BatchNorm, pass `hold_statistics=True`",
-                    stacklevel=3,
+                    "as they are: call its `train()`; to keep statistics of BatchNorm, pass `hold_statistics=True`"
                 )
             elif not companions.batches:
-                warnings.warn(
+                warn(
                     "the optimizer stepped, but no image has passed through the wrapper or the attached model: call "
                     "these, not the model inside or its `forward`; one that was compiled and called before it was "
-                    "attached does not know of it",
-                    stacklevel=3,
+                    "attached does not know of it"
                 )
             self.batches_at_step, self.evaluated = companions.batches, False
             # A fused optimiser is called by `GradScaler` in any case, and told here whether to leave the weights.
@@ -230,16 +229,14 @@ def watch_optimizer(companions: Companions) -> None:
         return
     attachment, again = companions.attachment, "call `wrapper.attach(optimizer)`, or `advbg.attach` again"
     if not companions.attached:
-        warnings.warn(
+        warn(
             "the model trains against backgrounds, but these follow no optimizer (any more): their phases do not "
-            f"advance; {again}",
-            stacklevel=3,
+            f"advance; {again}"
         )
     elif attachment is not None and companions.batches - attachment.batches_at_step == _PATIENCE:
-        warnings.warn(
+        warn(
             f"the optimizer that the backgrounds follow has not stepped for {_PATIENCE} batches, so their phases "
-            f"do not advance; if another steps, {again}",
-            stacklevel=3,
+            f"do not advance; if another steps, {again}"
         )
 
 

@@ -1,11 +1,10 @@
 """What a pre-trained model remembers of the images that it was trained on."""
 
-import warnings
-
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from advbg.naming import name_some
+from advbg.warning import warn
 
 
 def hold_statistics(model: nn.Module) -> None:
@@ -34,10 +33,9 @@ def keep_held(model: nn.Module, *, first: bool) -> None:
         first: whether it is the first call, in which there is a warning of statistics that nothing has gathered.
     """
     if first and (empty := [name for name, module in model.named_modules() if _has_gathered_nothing(module)]):
-        warnings.warn(
+        warn(
             f"`hold_statistics` (=True) holds the mean of 0 and the variance of 1 that {len(empty)} layers began with "
-            f"({name_some(empty)}): load pre-trained weights first, or leave it out",
-            stacklevel=2,
+            f"({name_some(empty)}): load pre-trained weights first, or leave it out"
         )
     for module in model.modules():
         if isinstance(module, _BatchNorm):

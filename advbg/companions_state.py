@@ -1,6 +1,5 @@
 """What a saved state of companions holds beside their weights."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from advbg.distributed import rank
 from advbg.masks import is_learned
 from advbg.random_streams import resume_stream
 from advbg.schedule import PHASES, Schedule
+from advbg.warning import warn
 
 if TYPE_CHECKING:
     from advbg.companions import Companions
@@ -53,11 +53,10 @@ def _warn_of_earlier_phase(companions: "Companions", saved: Schedule) -> None:
     masks_given = companions.masks_given or not is_learned(companions.mask_generator)
     before = saved.phase(companions.step_count, masks_given=masks_given)
     if PHASES.index(phase) < PHASES.index(before):
-        warnings.warn(
+        warn(
             f"the state was saved after {companions.step_count} steps in the {before} phase of {saved!r}, but "
             f"`schedule` (={schedule!r}) leads back to the {phase} phase: pass `schedule={saved!r}` to go on in the "
-            f"{before} phase",
-            stacklevel=2,
+            f"{before} phase"
         )
 
 

@@ -1,6 +1,5 @@
 """What can be said with the first batch of a training or a phase, and would else be found out late or never."""
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
@@ -11,6 +10,7 @@ from advbg.masks import MASK_GENERATOR_NAMES
 from advbg.masks.learning import check_learned
 from advbg.pixel_space import outside_unit_interval
 from advbg.task_hooks import changes_targets
+from advbg.warning import warn
 
 if TYPE_CHECKING:
     from advbg.companions import Companions
@@ -51,16 +51,14 @@ def check_training_batch(companions: "Companions", images: Tensor, mask: Tensor 
         _warn_of_faint(mask)
     size = images.shape[-2:]
     if options.task == "classification" and isinstance(targets, Tensor) and targets.shape[1:][-2:] == size:
-        warnings.warn(
+        warn(
             f"`targets` of shape {tuple(targets.shape)} are as large as the images, but {options.task!r} leaves them "
-            "as they are: for label maps, pass `task='segmentation'`",
-            stacklevel=2,
+            "as they are: for label maps, pass `task='segmentation'`"
         )
     if targets is None and changes_targets(options.task):
-        warnings.warn(
+        warn(
             f"`task` (={options.task!r}) changes targets with the background, but the first batch came without "
-            "`targets=`: they stay as they are, and do not say where objects are",
-            stacklevel=2,
+            "`targets=`: they stay as they are, and do not say where objects are"
         )
 
 
@@ -85,24 +83,17 @@ def check_masks(companions: "Companions", soft: Float[Tensor, "batch 1 rows colu
 
 def _warn_of_useless(mask: Float[Tensor, "batch 1 rows columns"], name: str) -> None:
     if not has_foreground(mask).any():
-        warnings.warn(
-            f"the {name} of all {len(mask)} images are empty, so these keep their own backgrounds: {_HELP}",
-            stacklevel=3,
-        )
+        warn(f"the {name} of all {len(mask)} images are empty, so these keep their own backgrounds: {_HELP}")
     elif mask.min() == 1:
-        warnings.warn(
-            f"the {name} of all {len(mask)} images cover them whole, so no background is left to change: {_HELP}",
-            stacklevel=3,
-        )
+        warn(f"the {name} of all {len(mask)} images cover them whole, so no background is left to change: {_HELP}")
 
 
 def _warn_of_faint(mask: Float[Tensor, "batch 1 height width"]) -> None:
     largest = mask.max()
     if largest < _HALF and has_foreground(mask).any():
-        warnings.warn(
+        warn(
             f"the given masks of all {len(mask)} images stay under {_HALF} (the largest is {largest.item():.3g}), so "
-            "their objects vanish as well: masks are 1 where objects are, so do not divide them by 255 twice",
-            stacklevel=3,
+            "their objects vanish as well: masks are 1 where objects are, so do not divide them by 255 twice"
         )
 
 

@@ -3,7 +3,6 @@
 import inspect
 import os
 import traceback
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ import pluggy
 
 from advbg import hookspecs
 from advbg.hookspecs import hookimpl, hookspec
+from advbg.warning import warn
 
 # Of the hooks' signatures; raised when a plugin written for one would not work with the next.
 HOOK_VERSION = 1
@@ -98,10 +98,9 @@ class PluginManager(pluggy.PluginManager):
             except Exception as error:
                 where = installed[name].dist
                 self.failures[name] = f"{type(error).__name__}: {error}"
-                warnings.warn(
+                warn(
                     f"the advbg plugin {name!r} ({where.name if where else installed[name].value}) could not be loaded "
-                    f"and is left out: {self.failures[name]}",
-                    stacklevel=2,
+                    f"and is left out: {self.failures[name]}"
                 )
 
     def _register_built_in(self) -> None:
@@ -231,9 +230,7 @@ def factories(hook_name: str, taken: Sequence[str]) -> dict[str, Callable[..., A
         if often[name] > 1:
             plugins = ", ".join(impl.plugin_name for impl in hook.get_hookimpls())
             whose = "which is advbg's own" if name in taken else "more than once"
-            warnings.warn(
-                f"`{hook_name}` adds {name!r}, {whose}: it is left out; the plugins are: {plugins}", stacklevel=2
-            )
+            warn(f"`{hook_name}` adds {name!r}, {whose}: it is left out; the plugins are: {plugins}")
     return {
         name: partial(_make, hook, name, factory)
         for name, factory in sorted(added, key=itemgetter(0))

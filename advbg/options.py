@@ -1,6 +1,5 @@
 """What can be chosen about the companions, checked before any work is done."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
@@ -22,6 +21,7 @@ from advbg.masks import (
 from advbg.numbers import is_number
 from advbg.schedule import Schedule
 from advbg.task_hooks import task_distance
+from advbg.warning import warn
 
 # Objects that may stand in one background.
 MOST_DISTRACTORS = 2
@@ -180,10 +180,9 @@ class Options:
                 )
         others = [f"`{name}` {saved[name]!r}, now {ours[name]!r}" for name in ours if saved[name] != ours[name]]
         if others:
-            warnings.warn(
+            warn(
                 f"`state_dict` was saved with other options, and these companions go on with their own: "
-                f"{'; '.join(others)}",
-                stacklevel=3,
+                f"{'; '.join(others)}"
             )
 
 

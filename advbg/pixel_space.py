@@ -1,7 +1,6 @@
 """Where a model's input lies: the one place that knows how images were normalised."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,8 @@ from jaxtyping import Float
 from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from advbg.warning import warn
 
 # Interpolation and augmentation overshoot a little; a wrong mean or std overshoots by far more.
 _OVERSHOOT = 0.05
@@ -142,12 +143,11 @@ class PixelSpace:
         widest = (pixels.amax(dim=(0, 2, 3)) - pixels.amin(dim=(0, 2, 3))).max().item()
         # Dark images are narrow as well, but black is black; of images of one colour, nothing can be said.
         if not_normalised or (low > _NOT_BLACK and 0 < widest <= _NARROW):
-            warnings.warn(
+            warn(
                 f"`images` range over [{images.min().item():.3g}, {images.max().item():.3g}], which `mean` "
                 f"(={self.mean}) and `std` (={self.std}, from {self.source}) map to pixels in [{low:.3g}, {high:.3g}]"
                 f"{', as if they were not normalised' if not_normalised else ', of [0, 1]'}: pass the `mean` and `std` "
-                "that they were normalised with, if these are others",
-                stacklevel=2,
+                "that they were normalised with, if these are others"
             )
 
     def _statistics(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """A model that is wrapped."""
 
-import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from advbg.options import Options
 from advbg.pixel_space import PixelSpace
 from advbg.schedule import Phase, Schedule
 from advbg.task_hooks import find_foreground
+from advbg.warning import warn
 
 
 class AdversarialBackground(nn.Module):
@@ -197,10 +197,9 @@ class AdversarialBackground(nn.Module):
             images = self.companions(self.model, call, images, mask=mask, targets=targets, params=params)
         else:
             if self.training and torch.is_grad_enabled():
-                warnings.warn(
+                warn(
                     "the wrapper is in training mode, but its model in evaluation, so it sees the images as they are: "
-                    "call `wrapper.train()` to train, or `wrapper.eval()` to test",
-                    stacklevel=2,
+                    "call `wrapper.train()` to train, or `wrapper.eval()` to test"
                 )
             self.companions.targets = self.companions.given.get("targets") if targets is None else targets
         return self.model(images, *args, **kwargs)

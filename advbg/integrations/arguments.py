@@ -1,7 +1,6 @@
 """Command line flags for training scripts, as a group of an `argparse` parser."""
 
 import argparse
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +8,7 @@ from advbg.backgrounds import SOURCE_NAMES, parse_background
 from advbg.masks import MASK_GENERATOR_NAMES, is_learned
 from advbg.options import Options
 from advbg.schedule import Schedule
+from advbg.warning import warn
 
 
 def add_advbg_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +133,7 @@ def wants_advbg(args: argparse.Namespace) -> bool:
         if getattr(args, name) != default
     ]
     if chosen and not args.advbg:
-        warnings.warn(f"{', '.join(chosen)} without `--advbg`: the training is a plain one", stacklevel=2)
+        warn(f"{', '.join(chosen)} without `--advbg`: the training is a plain one")
     return args.advbg
 
 

@@ -1,7 +1,6 @@
 """A Lightning callback that attaches the companions to a model while it is fitted."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import advbg
 from advbg.attachment import check_options
 from advbg.integrations.trainer_schedule import fit_schedule, go_on
 from advbg.schedule import PHASES
+from advbg.warning import warn
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -95,10 +95,9 @@ class AdversarialBackgroundCallback(Callback):
         fit_schedule(self.attachment.companions, given, _total_steps(trainer))
         if given is None and trainer.early_stopping_callbacks:
             schedule = self.attachment.companions.options.schedule
-            warnings.warn(
+            warn(
                 f"the phases are shares of all the steps that the Trainer may take (={schedule!r}), and EarlyStopping "
-                "may end it before the adversarial one: pass `schedule`, and look at `advbg/phase`",
-                stacklevel=2,
+                "may end it before the adversarial one: pass `schedule`, and look at `advbg/phase`"
             )
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:

@@ -1,6 +1,5 @@
 """A training task for timm's own `train.py` and for scripts written like it."""
 
-import warnings
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -13,6 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from advbg.attachment import Attachment, watch_optimizer
 from advbg.companions import Companions
+from advbg.warning import warn
 from advbg.wrapper import AdversarialBackground
 
 
@@ -130,10 +130,7 @@ class AdversarialBackgroundTask(ClassificationTask):
         if ema:
             return
         if not state or "companions" not in state:
-            warnings.warn(
-                "the checkpoint was saved without adversarial backgrounds: their schedule starts at its first step",
-                stacklevel=2,
-            )
+            warn("the checkpoint was saved without adversarial backgrounds: their schedule starts at its first step")
             return
         self.companions.load_state_dict(state["companions"], strict=strict)
 

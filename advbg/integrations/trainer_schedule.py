@@ -1,7 +1,6 @@
 """The schedule of a trainer that knows how long it trains."""
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,6 +10,7 @@ from advbg.companions import Companions
 from advbg.companions_state import saved_schedule
 from advbg.masks import is_learned
 from advbg.schedule import PHASES, Schedule
+from advbg.warning import warn
 
 
 def fit_schedule(companions: Companions, given: Schedule | None, total_steps: float) -> None:
@@ -59,8 +59,7 @@ def go_on(companions: Companions, state: Mapping[str, Any], given: Schedule | No
 def _warn_if_too_long(companions: Companions, schedule: Schedule, total_steps: float) -> None:
     before = schedule.classifier + is_learned(companions.options.mask_generator) * schedule.mask
     if STEPS_OF_A_TRAINING <= total_steps <= before:
-        warnings.warn(
+        warn(
             f"`schedule` (={schedule!r}) leaves no step to the adversarial phase in a training of {total_steps}, "
-            "unless masks are given: without `schedule`, its phases are shares of the training",
-            stacklevel=2,
+            "unless masks are given: without `schedule`, its phases are shares of the training"
         )

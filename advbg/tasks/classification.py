@@ -1,6 +1,5 @@
 """Classification: the default task."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from advbg.hooks import hookimpl
 from advbg.masks.objectives import output_distance, output_tensors
+from advbg.warning import warn
 
 # Of shares of classes that sum to 1.
 _ROUNDING = 1e-3
@@ -46,10 +46,9 @@ class Classification:
             loss = _loss(found[0], targets.to(found[0].device))
             if loss is not None:
                 return loss
-            warnings.warn(
+            warn(
                 f"`targets` of shape {tuple(targets.shape)} and {targets.dtype} do not fit logits of shape "
-                f"{tuple(found[0].shape)}: `candidates` are chosen by how far they take the model's answer instead",
-                stacklevel=2,
+                f"{tuple(found[0].shape)}: `candidates` are chosen by how far they take the model's answer instead"
             )
         pairs = zip(found, output_tensors(expected(), batch_size), strict=True)
         apart = [_apart(ours, wanted, logits=task == "classification" and ours.shape[1] > 1) for ours, wanted in pairs]
