@@ -1,6 +1,7 @@
 """A callback for Hugging Face's Trainer that attaches the companions to its model."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,10 @@ class AdversarialBackgroundCallback(TrainerCallback):
         """
         if self.attachment is None or args.save_only_model or state.is_hyper_param_search:
             return
-        save_state(self.attachment.companions.state_dict(), _folder(args, state) / _file_name(args))
+        folder = _folder(args, state)
+        save_state(self.attachment.companions.state_dict(), folder / _file_name(args, args.process_index))
+        if args.process_index == 0:
+            _remove_all_but(folder, {_file_name(args, rank) for rank in range(args.world_size)})
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -114,7 +118,7 @@ class AdversarialBackgroundCallback(TrainerCallback):
     def _restore(self, attachment: advbg.Attachment, args: TrainingArguments, state: TrainerState) -> None:
         named = self.resume_from_checkpoint
         folder = _folder(args, state) if named is None else Path(named)
-        own = folder / _file_name(args)
+        own = folder / _file_name(args, args.process_index)
         # After another number of processes, rank 0's; `load_state_dict` sees to a random stream of this rank's own.
         file = next(filter(Path.is_file, (own, folder / "advbg_0.pt", folder / "advbg.pt")), None)
         if file is None:
@@ -137,5 +141,12 @@ def _folder(args: TrainingArguments, state: TrainerState) -> Path:
     return Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
 
 
-def _file_name(args: TrainingArguments) -> str:
-    return "advbg.pt" if args.world_size == 1 else f"advbg_{args.process_index}.pt"
+def _file_name(args: TrainingArguments, rank: int) -> str:
+    return "advbg.pt" if args.world_size == 1 else f"advbg_{rank}.pt"
+
+
+def _remove_all_but(folder: Path, names: set[str]) -> None:
+    """Leave no state of another number of processes in a checkpoint that is written again: it would be gone on with."""
+    for file in folder.glob("advbg*.pt"):
+        if re.fullmatch(r"advbg(_\d+)?\.pt", file.name) and file.name not in names:
+            file.unlink()

@@ -66,3 +66,15 @@ def test_a_process_with_a_state_of_its_own_keeps_it(tmp_path: Path, monkeypatch:
     _, second = [_go_on(tmp_path, monkeypatch, rank=rank, processes=2, step=0) for rank in range(2)]
     resumed = _go_on(tmp_path, monkeypatch, rank=1, processes=3)
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(_weights(resumed), _weights(second), strict=True))
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 2), (2, 1), (1, 2)])
+def test_a_checkpoint_that_is_written_again_keeps_no_state_of_other_processes(
+    before: int, after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for processes in (before, after):
+        for rank in reversed(range(processes)):
+            _go_on(tmp_path, monkeypatch, rank=rank, processes=processes, step=0)
+        (tmp_path / "checkpoint-1" / "advbg_of_mine.pt").touch()
+    ours = {"advbg.pt"} if after == 1 else {f"advbg_{rank}.pt" for rank in range(after)}
+    assert {file.name for file in (tmp_path / "checkpoint-1").glob("*.pt")} == ours | {"advbg_of_mine.pt"}
