@@ -13,28 +13,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from advbg import cli, preview_command
+from advbg import preview_command
 from advbg.benchmark import reproduce as experiment
 from advbg.benchmark import training
 from advbg.benchmark.paper_results import COLUMNS
-
-_REPRODUCE = ["reproduce", "--train-size", "64", "--epochs", "1,1,1"]
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
+from tests.command_line import run
+from tests.reproduced import REPRODUCE, make_run
 
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny run of two methods."""
-    output = tmp_path_factory.mktemp("runs") / "run"
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        assert _run(monkeypatch, *_REPRODUCE, "--output", output) == 0
-    return output
+    return make_run(tmp_path_factory.mktemp("runs") / "run")
 
 
 def test_reproduce_writes_results_weights_and_figures(finished_run: Path) -> None:
@@ -60,8 +49,8 @@ def test_reproduce_writes_results_weights_and_figures(finished_run: Path) -> Non
 def test_a_seed_reproduces_a_run_and_another_changes_it(
     finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert _run(monkeypatch, *_REPRODUCE, "--output", tmp_path / "same") == 0
-    assert _run(monkeypatch, *_REPRODUCE, "--output", tmp_path / "other", "--seed", 1) == 0
+    assert run(monkeypatch, *REPRODUCE, "--output", tmp_path / "same") == 0
+    assert run(monkeypatch, *REPRODUCE, "--output", tmp_path / "other", "--seed", 1) == 0
     for name in ("baseline", "proposal"):
         first, same, other = (
             load_file(folder / name / "model.safetensors")
@@ -91,10 +80,10 @@ def test_a_run_stopped_anywhere_goes_on_and_ends_the_same(
 
     monkeypatch.setattr(training, "_batches", interrupted)
     output = tmp_path / "run"
-    assert _run(monkeypatch, *_REPRODUCE, "--output", output) == 130
+    assert run(monkeypatch, *REPRODUCE, "--output", output) == 130
     assert "--resume" in capsys.readouterr().err
     monkeypatch.setattr(training, "_batches", batches)
-    assert _run(monkeypatch, *_REPRODUCE, "--output", output, "--resume") == 0
+    assert run(monkeypatch, *REPRODUCE, "--output", output, "--resume") == 0
     for name in ("baseline", "proposal"):
         whole, resumed = (load_file(folder / name / "model.safetensors") for folder in (finished_run, output))
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
@@ -114,13 +103,13 @@ def test_a_row_that_was_measured_is_not_measured_again_and_stays_beside_other_ro
         return dict.fromkeys(COLUMNS, 50.0)
 
     monkeypatch.setattr(experiment, "accuracy_before_paper_backgrounds", test_once)
-    assert _run(monkeypatch, *_REPRODUCE, "--methods", "proposal,black", "--output", output, "--resume") == 0
+    assert run(monkeypatch, *REPRODUCE, "--methods", "proposal,black", "--output", output, "--resume") == 0
     results = json.loads((output / "results.json").read_text())["methods"]
     assert len(tested) == 1
     assert list(results) == ["baseline", "black", "proposal"]
     assert {name: results[name] for name in measured} == measured
     (output / "results.json").write_text('{"methods')
-    assert _run(monkeypatch, *_REPRODUCE, "--output", output, "--resume") == 2
+    assert run(monkeypatch, *REPRODUCE, "--output", output, "--resume") == 2
 
 
 def test_new_runs_get_a_folder_of_their_own_and_resume_takes_the_newest(
@@ -128,10 +117,10 @@ def test_new_runs_get_a_folder_of_their_own_and_resume_takes_the_newest(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     tiny = ["reproduce", "--train-size", "8", "--epochs", "0,0,1", "--methods", "baseline"]
-    assert _run(monkeypatch, *tiny) == 0
-    assert _run(monkeypatch, *tiny) == 0
+    assert run(monkeypatch, *tiny) == 0
+    assert run(monkeypatch, *tiny) == 0
     (tmp_path / "runs" / "digits-002" / "results.json").unlink()
-    assert _run(monkeypatch, *tiny, "--resume") == 0
+    assert run(monkeypatch, *tiny, "--resume") == 0
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["digits-001", "digits-002"]
     assert (tmp_path / "runs" / "digits-002" / "results.json").is_file()
 
@@ -139,14 +128,14 @@ def test_new_runs_get_a_folder_of_their_own_and_resume_takes_the_newest(
 @pytest.mark.parametrize("method", ["attention", "black", "noise", "random", "paper"])
 def test_every_other_method_runs(method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["--train-size", 40, "--epochs", "0,1,1", "--methods", method, "--output", tmp_path / "run"]
-    assert _run(monkeypatch, "reproduce", *arguments) == 0
+    assert run(monkeypatch, "reproduce", *arguments) == 0
     assert list(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == [method]
 
 
 def test_the_run_of_another_setting_is_not_resumed(
     finished_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _run(monkeypatch, *_REPRODUCE, "--output", finished_run, "--resume", "--seed", 5) == 2
+    assert run(monkeypatch, *REPRODUCE, "--output", finished_run, "--resume", "--seed", 5) == 2
     assert "has `seed` 0, not 5" in capsys.readouterr().err
 
 
@@ -158,13 +147,13 @@ def test_evaluate_gives_a_row_for_each_image_and_their_mean(
     Image.new("L", (50, 40), 9).save(tmp_path / "[night].png")
     checkpoint = finished_run / "baseline" / "model.safetensors"
     arguments = ["evaluate", checkpoint, "--dataset", "digits", "--backgrounds", tmp_path]
-    assert _run(monkeypatch, *arguments, "--json") == 0
+    assert run(monkeypatch, *arguments, "--json") == 0
     printed = json.loads(capsys.readouterr().out)
     original = json.loads((finished_run / "results.json").read_text())["methods"]["baseline"]["accuracy"]["original"]
     assert list(printed["accuracy"]) == ["[night].png", "black.png", "white.jpg"]
     assert printed["accuracy"]["black.png"] == pytest.approx(original)
     assert printed["mean"] == pytest.approx(sum(printed["accuracy"].values()) / 3)
-    assert _run(monkeypatch, *arguments) == 0
+    assert run(monkeypatch, *arguments) == 0
     table = capsys.readouterr().out
     assert "white.jpg" in table
     assert "[night].png" in table
@@ -175,7 +164,7 @@ def test_masks_are_rated_as_the_run_rated_them(
     finished_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     companions = finished_run / "proposal" / "companions.pt"
-    assert _run(monkeypatch, "masks", companions, "--dataset", "digits") == 0
+    assert run(monkeypatch, "masks", companions, "--dataset", "digits") == 0
     rated = json.loads(capsys.readouterr().out)
     assert rated.pop("dataset") == "digits"
     measured = json.loads((finished_run / "results.json").read_text())["methods"]["proposal"]["mask"]
@@ -198,16 +187,16 @@ def test_photographs_are_a_row_where_their_folder_is_given(
         "--output",
         tmp_path / "run",
     ]
-    assert _run(monkeypatch, *run) == 2
+    assert run(monkeypatch, *run) == 2
     assert "`photographs` (=None) must be a folder" in capsys.readouterr().err
-    assert _run(monkeypatch, *run, "--photographs", tmp_path / "photographs") == 0
+    assert run(monkeypatch, *run, "--photographs", tmp_path / "photographs") == 0
     assert list(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == ["photographs"]
     capsys.readouterr()
     companions = tmp_path / "run" / "photographs" / "companions.pt"
     preview = ("preview", tmp_path / "photographs", "--output", tmp_path / "one.png", "--companions", companions)
-    assert _run(monkeypatch, *preview) == 2
+    assert run(monkeypatch, *preview) == 2
     assert "`background` (='Photographs') of these companions" in capsys.readouterr().err
-    assert _run(monkeypatch, *preview, "--background", tmp_path / "photographs") == 0
+    assert run(monkeypatch, *preview, "--background", tmp_path / "photographs") == 0
 
 
 def test_preview_draws_images_masks_and_composites(
@@ -219,10 +208,10 @@ def test_preview_draws_images_masks_and_composites(
         Image.new("RGB", (40 + index, 30), (10 * index, 0, 0)).save(folder / f"{index:02}.png")
     monkeypatch.chdir(tmp_path)
     shutil.copytree(finished_run, tmp_path / "runs" / "digits-001")
-    assert _run(monkeypatch, "preview", folder, "--output", "all.png") == 0
+    assert run(monkeypatch, "preview", folder, "--output", "all.png") == 0
     assert "16 of 18 images" in capsys.readouterr().out
     companions = finished_run / "proposal" / "companions.pt"
-    assert _run(monkeypatch, "preview", folder / "00.png", "--output", "one.png", "--companions", companions) == 0
+    assert run(monkeypatch, "preview", folder / "00.png", "--output", "one.png", "--companions", companions) == 0
     with Image.open("all.png") as many, Image.open("one.png") as one:
         assert many.width > 3 * one.width
 
@@ -237,7 +226,7 @@ def test_preview_shows_some_of_every_class_of_a_folder(
     read, shown = preview_command._read_whole, []
     monkeypatch.setattr(preview_command, "_read_whole", lambda file, *rest: shown.append(file) or read(file, *rest))
     arguments = ("--output", tmp_path / "all.png", "--companions", finished_run / "proposal" / "companions.pt")
-    assert _run(monkeypatch, "preview", tmp_path, *arguments) == 0
+    assert run(monkeypatch, "preview", tmp_path, *arguments) == 0
     counts = [sum(file.parent.name == name for file in shown) for name in ("apple", "banana", "cherry")]
     assert sum(counts) == 16
     assert min(counts) >= 5
@@ -246,7 +235,7 @@ def test_preview_shows_some_of_every_class_of_a_folder(
 def test_the_command_alone_prints_its_help_and_no_empty_mistake(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _run(monkeypatch)
+    run(monkeypatch)
     said = capsys.readouterr()
     assert "reproduce" in said.out
     assert said.err == ""
@@ -259,79 +248,6 @@ def test_names_in_no_encoding_are_printed_by_their_bytes(tmp_path: Path) -> None
     environment = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, env=environment, check=True)
     assert done.stdout.splitlines()[-1] == rb"a\udce9"
-
-
-@pytest.fixture
-def a_mess(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with everything that can be wrong with a user's files."""
-    monkeypatch.chdir(tmp_path)
-    checkpoint = (finished_run / "baseline" / "model.safetensors").read_bytes()
-    Path("good.safetensors").write_bytes(checkpoint)
-    Path("damaged.safetensors").write_bytes(checkpoint[:5000])
-    Path("damaged.pt").write_bytes((finished_run / "proposal" / "companions.pt").read_bytes()[:500])
-    for folder in ("empty", "broken", "fine"):
-        Path(folder).mkdir()
-    Path("broken/image.png").write_text("no image")
-    Image.new("L", (40, 40)).save("fine/image.png")
-    shutil.copytree(finished_run, "run")
-    (Path("run") / "proposal" / "state.pt").write_bytes(b"not a state")
-    Path("taken").mkdir()
-    Path("taken.png").mkdir()
-    Path("taken/thesis.txt").touch()
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("command", "message"),
-    [
-        ("reproduce --dataset cifar", "cifar"),
-        ("reproduce --colour red", "colour"),
-        ("reproduce --methods baseline,magic", "`methods` (='baseline,magic')"),
-        ("reproduce --methods baseline,baseline", "must be different"),
-        ("reproduce --epochs 1,2", "`epochs` (='1,2')"),
-        ("reproduce --epochs 1,2,-3", "`epochs`"),
-        ("reproduce --epochs 0,0,0", "not all 0"),
-        ("reproduce --epochs 1,0,1", "must leave 1 or more to the masks"),
-        ("reproduce --train-size 0", "`train_size` (=0)"),
-        ("reproduce --train-size 5000", "1347"),
-        ("reproduce --seed -1", "`seed` (=-1)"),
-        ("reproduce --output run", "--resume"),
-        ("reproduce --output taken", "files that are not a run's"),
-        ("reproduce --output good.safetensors", "is not a folder"),
-        ("reproduce --output run --train-size 64 --epochs 1,1,1 --resume", "state.pt is damaged"),
-        ("evaluate missing.safetensors --dataset digits --backgrounds fine", "does not exist"),
-        ("evaluate damaged.safetensors --dataset digits --backgrounds fine", "damaged"),
-        ("evaluate good.safetensors --dataset digits --backgrounds nowhere", "`backgrounds` (='nowhere') is not a dir"),
-        ("evaluate good.safetensors --dataset digits --backgrounds empty", "has no images"),
-        ("evaluate good.safetensors --dataset digits --backgrounds broken", "image.png cannot be read"),
-        ("evaluate good.safetensors --dataset digits", "--backgrounds"),
-        ("evaluate", "checkpoint"),
-        ("preview fine --output out.jpg", "must end in .png"),
-        ("preview fine --output nowhere/out.png", "does not exist"),
-        ("preview fine --output out.png --fit stretch", "`fit` (='stretch') must be one of pad, crop"),
-        (
-            "preview fine --output out.png --fit crop --companions run/proposal/companions.pt",
-            "is for squares in colour",
-        ),
-        ("preview fine --output taken.png --companions run/proposal/companions.pt", "taken.png"),
-        ("preview fine --output out.png", "no trained companions"),
-        ("preview fine --output out.png --companions damaged.pt", "damaged"),
-        ("preview fine --output out.png --companions missing.pt", "does not exist"),
-        ("preview fine --output out.png --companions good.safetensors", "not a state of companions"),
-        ("preview broken --output out.png --companions run/proposal/companions.pt", "cannot be read"),
-        ("paint", "paint"),
-    ],
-)
-def test_what_is_wrong_is_said_in_one_line_with_exit_code_2(
-    command: str, message: str, a_mess: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    before = sorted(path for path in a_mess.rglob("*") if "runs" not in path.parts)
-    assert _run(monkeypatch, *command.split()) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("advbg: ")
-    assert message in lines[0]
-    assert sorted(path for path in a_mess.rglob("*") if "runs" not in path.parts) == before
 
 
 def test_the_module_is_the_command() -> None:

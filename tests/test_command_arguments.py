@@ -1,11 +1,10 @@
 """Arguments that are empty, as those of shell variables that are not set: refused, never taken for another."""
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from advbg import cli
+from tests.command_line import run
 
 _CASE_STUDY = ["case-study", "office10", "--photographs", "photographs"]
 _EVALUATE = ["evaluate", "model.safetensors", "--dataset", "digits"]
@@ -13,10 +12,7 @@ _PREVIEW = ["preview", "images", "--output", "figure.png"]
 
 
 def _refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    monkeypatch.setattr(sys, "argv", ["advbg", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
+    assert run(monkeypatch, *arguments) == 2
     return capsys.readouterr().err
 
 
@@ -79,10 +75,7 @@ def test_an_empty_option_is_not_its_default(
 def test_the_help_says_what_a_path_is_of(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["advbg", command, "--help"])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert not stop.value.code
+    assert run(monkeypatch, command, "--help") == 0
     said = capsys.readouterr().out
     assert "FILE" in said or "FOLDER" in said
     assert "some_path" not in said.lower()

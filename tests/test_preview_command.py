@@ -1,13 +1,13 @@
 """What `advbg preview` says of companions that it cannot show."""
 
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from advbg import AdversarialBackground, Schedule, cli
+from advbg import AdversarialBackground, Schedule
+from tests.command_line import run
 from tests.models import a_batch, tiny_classifier
 
 
@@ -24,9 +24,6 @@ def test_a_training_that_was_given_its_masks_has_none_to_show(
     Image.new("RGB", (32, 32)).save(tmp_path / "image.png")
     figure = tmp_path / "figure.png"
     arguments = ["preview", tmp_path / "image.png", "--output", figure, "--companions", tmp_path / "companions.pt"]
-    monkeypatch.setattr(sys, "argv", ["advbg", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
+    assert run(monkeypatch, *arguments) == 2
     assert "was given its masks, so its companions have learned none to show" in capsys.readouterr().err
     assert not figure.exists()

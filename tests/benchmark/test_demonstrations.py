@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from advbg import cli
 from advbg.benchmark.datasets import load_dataset
 from advbg.benchmark.demonstrations import supervised
 from advbg.benchmark.demonstrations.commands import write_page
@@ -26,16 +25,10 @@ from advbg.benchmark.demonstrations.segmentation import Segmentation, label_maps
 from advbg.benchmark.demonstrations.supervised import Recipe
 from advbg.benchmark.demonstrations.unseen import unseen_backgrounds
 from advbg.files import DamagedStateError
+from tests.command_line import run
 
 _TASKS = ["segmentation", "regression"]
 _TINY = ["--train-size", "48", "--epochs", "1,1,1", "--batch-size", "24", "--seeds", "0"]
-
-
-def _run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
 
 
 def _make(task: str, epochs: tuple[int, int, int] = (1, 1, 1)):
@@ -50,7 +43,7 @@ def finished_run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp(request.param)
     with pytest.MonkeyPatch.context() as monkeypatch:
         arguments = ["--output", folder / "run", "--published", folder / "published"]
-        assert _run(monkeypatch, "reproduce", "--task", request.param, *_TINY, *arguments) == 0
+        assert run(monkeypatch, "reproduce", "--task", request.param, *_TINY, *arguments) == 0
     return folder / "run"
 
 
@@ -95,10 +88,10 @@ def test_a_run_goes_on_with_other_seeds_and_measures_nothing_twice(
     trained, train = [], supervised.train
     monkeypatch.setattr(supervised, "train", lambda *arguments: trained.append(arguments[1:3]) or train(*arguments))
     arguments = ["--task", results["task"], *_TINY, "--seeds", "0,3", "--output", output, "--resume"]
-    assert _run(monkeypatch, "reproduce", *arguments) == 0
+    assert run(monkeypatch, "reproduce", *arguments) == 0
     assert trained == [("baseline", 3), ("proposal", 3)]
     assert json.loads((output / "results.json").read_text())["seeds"]["0"] == results["seeds"]["0"]
-    assert _run(monkeypatch, "reproduce", "--task", results["task"], "--output", output, "--resume") == 2
+    assert run(monkeypatch, "reproduce", "--task", results["task"], "--output", output, "--resume") == 2
 
 
 @pytest.mark.parametrize("task", _TASKS)
@@ -224,7 +217,7 @@ def test_what_is_wrong_is_said_in_one_line_before_anything_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert _run(monkeypatch, "reproduce", *arguments) == 2
+    assert run(monkeypatch, "reproduce", *arguments) == 2
     said = capsys.readouterr().err
     assert len(said.splitlines()) == 1
     assert message in said
@@ -236,7 +229,7 @@ def test_without_the_extra_the_command_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
     monkeypatch.chdir(tmp_path)
-    assert _run(monkeypatch, "reproduce", "--task", "segmentation") == 2
+    assert run(monkeypatch, "reproduce", "--task", "segmentation") == 2
     assert "pip install advbg[demonstrations]" in capsys.readouterr().err
 
 
@@ -259,7 +252,7 @@ def test_a_seed_that_was_stopped_between_its_rows_is_left_out_until_it_has_both(
     results = json.loads((output / "results.json").read_text())
     half = {"baseline": results["seeds"]["0"]["baseline"]}
     (output / "results.json").write_text(json.dumps(results | {"seeds": results["seeds"] | {"1": half}}))
-    assert _run(monkeypatch, "reproduce", "--task", results["task"], *_TINY, "--output", output, "--resume") == 0
+    assert run(monkeypatch, "reproduce", "--task", results["task"], *_TINY, "--output", output, "--resume") == 0
     after = json.loads((output / "results.json").read_text())
     assert after["summary"] == results["summary"]
     assert after["seeds"]["1"] == half

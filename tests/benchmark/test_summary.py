@@ -2,17 +2,16 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from advbg import cli
 from advbg.benchmark import campaign, evaluation, reproduce, study
 from advbg.benchmark.seeds import read_seeds
 from advbg.benchmark.summary import spread, write_summary
+from tests.command_line import run
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,7 @@ def _tables(monkeypatch, folder: Path, *more: str) -> None:
     arguments = ["tables", "--datasets", "digits", "--seeds", "0,1", "--train-size", "64", "--epochs", "1,1,1"]
     arguments += ["--methods", "baseline,proposal,paper", "--study-seconds", "0.05"]
     arguments += ["--output", str(folder / "runs"), "--published", str(folder / "docs"), *more]
-    monkeypatch.setattr(sys, "argv", ["advbg", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert not stop.value.code
+    assert run(monkeypatch, *arguments) == 0
 
 
 def test_one_command_makes_pages_figures_and_results(published):
@@ -234,9 +230,6 @@ def test_the_committed_pages_are_those_of_the_committed_results(tmp_path):
 )
 def test_tables_that_cannot_be_made_are_refused_before_any_work(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["advbg", "tables", *arguments.split()])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 2
+    assert run(monkeypatch, "tables", *arguments.split()) == 2
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from advbg import cli
+from tests.command_line import run
 
 _VOID = {"meta", "img", "br", "link", "rect", "line", "path", "use", "input", "hr"}
 
@@ -88,10 +87,7 @@ def make_run(folder: Path, method: str = "proposal", classes: tuple[str, str] = 
 
 
 def run_report(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", "report", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
+    return run(monkeypatch, "report", *arguments)
 
 
 def shown(made: str | None) -> Image.Image:

@@ -2,16 +2,15 @@
 
 import json
 import ntpath
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from advbg import cli
 from advbg.report.comparison import differences, remarks
 from advbg.report.page import write_report
 from advbg.report.runs import read_run, read_runs
+from tests.command_line import run
 from tests.report.made_up import Page, make_run, run_report
 from tests.training.made_up import a_folder
 
@@ -37,10 +36,7 @@ def test_runs_of_advbg_train_are_reported_on_and_compared(tmp_path: Path, monkey
     shared = ["train", studio, "--model", "test_resnet", "--image-size", 32, "--batch-size", 4, "--epochs", 2]
     for method in ("proposal", "baseline"):
         arguments = ["--method", method, "--test", outdoors, "--output", tmp_path / method]
-        monkeypatch.setattr(sys, "argv", ["advbg", *map(str, [*shared, *arguments])])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        assert not stop.value.code
+        assert run(monkeypatch, *shared, *arguments) == 0
     assert run_report(monkeypatch, tmp_path / "proposal", "--against", tmp_path / "baseline") == 0
     page = Page((tmp_path / "proposal" / "report.html").read_text(encoding="utf-8"))
     assert {"outdoors", "blå", "baseline (baseline)", "epoch 2"} <= set(page.texts)

@@ -1,20 +1,12 @@
 """Runs of `advbg train` from the command line, and what they leave."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from advbg import cli
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)
+from tests.command_line import run
 
 
 def train(monkeypatch: pytest.MonkeyPatch, folder: Path, output: Path | str, *arguments: object) -> int:

@@ -12,7 +12,8 @@ from timm.models import save_for_hf
 
 from advbg.pixel_space import PixelSpace
 from advbg.training.trained import load_trained
-from tests.training.command_line import results_of, run, train
+from tests.command_line import run
+from tests.training.command_line import results_of, train
 from tests.training.made_up import COLORS, a_folder, a_picture
 
 

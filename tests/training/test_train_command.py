@@ -18,7 +18,8 @@ from advbg.preview import rebuild
 from advbg.training import run as training_run
 from advbg.training.prepare import RunSettings, prepare
 from advbg.training.settings import FitSettings
-from tests.training.command_line import results_of, run, train
+from tests.command_line import run
+from tests.training.command_line import results_of, train
 from tests.training.made_up import COLORS, a_folder, a_picture
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"

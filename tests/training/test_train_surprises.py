@@ -13,7 +13,8 @@ from advbg.integrations.tensorboard import TensorBoardLogger
 from advbg.report.runs import read_run
 from advbg.training.folders import find_classes, load_images
 from advbg.training.state import steps_taken
-from tests.training.command_line import results_of, run, train
+from tests.command_line import run
+from tests.training.command_line import results_of, train
 from tests.training.made_up import a_folder, a_picture
 
 

@@ -1,11 +1,6 @@
 """The command `advbg case-study`, run on a made-up study."""
 
-import sys
 from pathlib import Path
-
-import pytest
-
-from advbg import cli
 
 
 def command(data_dir: Path, output: Path, *more: object) -> list[str]:
@@ -15,10 +10,3 @@ def command(data_dir: Path, output: Path, *more: object) -> list[str]:
         *("--device", "cpu"),
         *("--output", str(output), *map(str, more)),
     ]
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["advbg", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    return int(stop.value.code or 0)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.benchmark.case_study.commands import command, run
+from tests.benchmark.case_study.commands import command
+from tests.command_line import run
 from tests.training.made_up import a_folder, a_picture
 
 

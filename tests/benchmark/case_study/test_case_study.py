@@ -22,7 +22,8 @@ from advbg.training.models import create_model
 from advbg.training.settings import FitSettings
 from advbg.training.silhouettes import flooded_silhouettes
 from advbg.training.testing import predict
-from tests.benchmark.case_study.commands import command, run
+from tests.benchmark.case_study.commands import command
+from tests.command_line import run
 from tests.training.made_up import COLORS, a_picture, some_data
 
 _REAL_DATA = Path(__file__).parents[4] / "shared" / "data"

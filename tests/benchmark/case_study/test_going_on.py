@@ -12,7 +12,8 @@ import torch
 from advbg.benchmark.case_study import running
 from advbg.benchmark.case_study.pages import write_page
 from advbg.benchmark.case_study.rows import ROWS
-from tests.benchmark.case_study.commands import command, run
+from tests.benchmark.case_study.commands import command
+from tests.command_line import run
 
 
 def test_a_run_goes_on_with_other_rows_and_trains_none_twice(

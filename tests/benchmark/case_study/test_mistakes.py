@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmark.case_study.commands import command, run
+from tests.benchmark.case_study.commands import command
+from tests.command_line import run
 
 
 @pytest.mark.parametrize(

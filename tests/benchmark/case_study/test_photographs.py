@@ -21,7 +21,8 @@ from advbg.benchmark.case_study.photographs import (
 from advbg.benchmark.case_study.studies import load_study
 from advbg.benchmark.case_study.testing import NEW_BACKGROUND, columns_of
 from advbg.training.settings import photographs_in
-from tests.benchmark.case_study.commands import command, run
+from tests.benchmark.case_study.commands import command
+from tests.command_line import run
 from tests.training.made_up import a_picture
 
 
