@@ -176,20 +176,11 @@ def test_photographs_are_a_row_where_their_folder_is_given(
 ) -> None:
     (tmp_path / "photographs").mkdir()
     Image.fromarray(np.full((40, 40), 200, dtype=np.uint8)).save(tmp_path / "photographs" / "grey.png")
-    run = [
-        "reproduce",
-        "--train-size",
-        40,
-        "--epochs",
-        "0,1,1",
-        "--methods",
-        "photographs",
-        "--output",
-        tmp_path / "run",
-    ]
-    assert run(monkeypatch, *run) == 2
+    reproduce = ("reproduce", "--train-size", 40, "--epochs", "0,1,1", "--methods", "photographs")
+    reproduce = (*reproduce, "--output", tmp_path / "run")
+    assert run(monkeypatch, *reproduce) == 2
     assert "`photographs` (=None) must be a folder" in capsys.readouterr().err
-    assert run(monkeypatch, *run, "--photographs", tmp_path / "photographs") == 0
+    assert run(monkeypatch, *reproduce, "--photographs", tmp_path / "photographs") == 0
     assert list(json.loads((tmp_path / "run" / "results.json").read_text())["methods"]) == ["photographs"]
     capsys.readouterr()
     companions = tmp_path / "run" / "photographs" / "companions.pt"
