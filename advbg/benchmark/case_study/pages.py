@@ -57,9 +57,10 @@ _INTRODUCTION = (
     "outputs for whole images; where both were measured, on `office10` tuned gently over the same three seeds, the "
     "means of a column differ by 0.6 at most.\n"
     "- **The first guess of masks** is taught in batches of 8 images. In an ordinary script, that is so of `proposal` "
-    "with seeds 0 to 2, of `photographs` and `hardest of both` with seeds 0 to 11, and of `proposal` with copies; all "
-    "else was measured with batches of 32, which take three times as long. Where both were measured, no difference "
-    "could be told: in the means of the columns it is +0.5 ± 0.7, -0.7 ± 0.7, -2.0 ± 1.2 and -0.9 ± 1.4 for "
+    "with seeds 0 to 2, of `photographs` and `hardest of both` with seeds 0 to 11, and of `proposal` with copies, and "
+    "of all rows from random weights in float32; all else was measured with batches of 32, which take three times as "
+    "long. Where both were measured, no difference could be told: in the means of the columns it is +0.5 ± 0.7, "
+    "-0.7 ± 0.7, -2.0 ± 1.2 and -0.9 ± 1.4 for "
     "`photographs` (twelve seeds; ± standard error), within 0.5 with copies, and -0.9, -0.4, +3.4 ± 4.3 and "
     "+1.5 ± 4.8 for `proposal` (three), whose masks have an IoU of 0.91 as before.\n"
     "- **Differences.** The second table of a study has the mean difference of two rows over the seeds that both have, "
@@ -209,6 +210,7 @@ def _section(results: dict[str, Any], folder: Path) -> str:
         begin = f"ImageNet weights, {_TUNINGS[settings['tuning']]}"
     beside = ", statistics held" if settings["hold_statistics"] and settings["tuning"] != GENTLE else ""
     beside += ", with copies" if settings["copies"] else ""
+    beside += "" if settings["precision"] == "float32" else f", in {settings['precision']}"
     parts = [
         f"## {_TITLES.get(settings['study'], settings['study'])}, from {begin}{beside}",
         f"`{settings['model']}` at {settings['image_size']} px, {settings['epochs']} epochs in batches of "

@@ -52,7 +52,7 @@ class CaseStudy:
 
     @property
     def name(self) -> str:
-        """The study's, how models are trained if not as they are by default, and with what beside."""
+        """The study's, how models are trained if not as they are by default, with what beside, and how precisely."""
         parts = [self.study.name]
         if self.recipe.from_scratch:
             parts.append("scratch")
@@ -62,6 +62,8 @@ class CaseStudy:
             parts.append("held")
         if self.recipe.copies:
             parts.append("copies")
+        if self.recipe.precision != "float32":
+            parts.append(self.recipe.precision)
         return "-".join(parts)
 
     def description(self) -> dict[str, Any]:

@@ -108,6 +108,19 @@ def test_a_study_with_copies_stands_beside_that_without(
     assert "`lighting` 0.4 and `copies` 0.5" in page
 
 
+def test_a_study_in_bfloat16_stands_beside_that_in_float32(
+    finished: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(finished / "docs", tmp_path / "docs")
+    more = ("--precision", "bfloat16", "--seeds", "0", "--rows", "baseline", "--published", tmp_path / "docs")
+    assert run(monkeypatch, *command(data_dir, tmp_path / "run", *more)) == 0
+    results = json.loads((tmp_path / "docs/case-studies/office10-scratch-bfloat16/results.json").read_text())
+    before = json.loads((finished / "run" / "results.json").read_text())
+    assert results["settings"] == before["settings"] | {"precision": "bfloat16"}
+    page = (tmp_path / "docs" / "case-studies" / "index.md").read_text()
+    assert page.count("from random weights\n") == page.count("from random weights, in bfloat16\n") == 1
+
+
 def test_a_study_with_held_statistics_stands_beside_that_without(
     data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
