@@ -101,7 +101,7 @@ def table_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str
 
 
 def difference_rows(results: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Head and cells of the table of differences: in each column, mean ± standard error over the same seeds.
+    """Head and cells of the table of differences, in percentage points: mean ± standard error over the same seeds.
 
     Args:
         results: what `results.json` holds.
