@@ -122,7 +122,7 @@ def rich_table(results: dict[str, Any]) -> Table:
     head, rows = table_rows(results)
     seeds = results["seeds"].values()
     table = Table(title=results["settings"]["study"], box=SIMPLE, padding=0)
-    for index, name in enumerate((*head, "seconds")):
+    for index, name in enumerate((*head, "sec.")):
         # In a narrow terminal names are folded: cut short, "proposal" and "proposal + photographs" would be the same.
         table.add_column(
             name.replace(" ", "\n"), justify="right" if index else "left", overflow="fold", no_wrap=index > 0

@@ -26,6 +26,7 @@ from tests.benchmark.case_study.commands import command
 from tests.command_line import run
 from tests.training.made_up import COLORS, a_picture, some_data
 
+_PUBLISHED = Path(__file__).parents[3] / "docs" / "results" / "case-studies"
 _REAL_DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
@@ -61,6 +62,14 @@ def test_a_narrow_terminals_table_has_every_rows_whole_name(finished: Path) -> N
     lines = console.export_text().splitlines()
     width = min(len(re.split(r"\d", line)[0]) for line in lines if " ± " in line)
     assert "".join(ROWS).replace(" ", "") in "".join(line[:width] for line in lines).replace(" ", "")
+
+
+def test_a_terminal_of_80_columns_cuts_names_of_rows_between_words_only() -> None:
+    console = Console(width=80, record=True, file=StringIO())
+    results = json.loads((_PUBLISHED / "office10-ordinary" / "results.json").read_text())
+    console.print(rich_table(results))
+    words = console.export_text().split()
+    assert {word for rows in results["seeds"].values() for row in rows for word in row.split()} <= {*words}
 
 
 def test_a_study_that_is_tuned_gently_shows_the_plain_baseline_beside_its_own(
@@ -262,10 +271,9 @@ def test_a_study_keeps_the_held_out_images_out_of_its_training(data_dir: Path) -
 
 
 def test_the_documentations_page_is_that_of_its_results(tmp_path: Path) -> None:
-    committed = Path(__file__).parents[3] / "docs" / "results" / "case-studies"
     (tmp_path / "case-studies").mkdir()
-    for file in committed.glob("*/*"):
-        target = tmp_path / "case-studies" / file.relative_to(committed)
+    for file in _PUBLISHED.glob("*/*"):
+        target = tmp_path / "case-studies" / file.relative_to(_PUBLISHED)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read_bytes())
-    assert write_page(tmp_path).read_text() == (committed / "index.md").read_text()
+    assert write_page(tmp_path).read_text() == (_PUBLISHED / "index.md").read_text()
