@@ -42,6 +42,9 @@ def load_trained(file: Path) -> TrainedModel:
     about, weights = load_weights(file, header=HEADER, kind="model", writer="advbg train")
     classes, size = tuple(about["classes"]), about["image_size"]
     model: Any = create_model(about["model"], len(classes), seed=0, options=about["options"])
+    if weights.keys() != model.state_dict().keys():
+        # A new classifier, as pre-trained models get one, has fewer layers than the first where that was distilled.
+        model.reset_classifier(len(classes))
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:

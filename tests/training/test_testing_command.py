@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from timm import create_model
 from timm.models import save_for_hf
 
@@ -170,5 +170,17 @@ def test_a_model_that_came_from_a_folder_is_tested_without_it_at_the_size_that_t
     assert run(monkeypatch, "train", folder, "--model", f"local-dir:{source}", *short, *where) == 0
     shutil.rmtree(source)
     assert load_trained(tmp_path / "run" / "model.safetensors").image_size == 64
+    found = _tested(monkeypatch, capsys, tmp_path / "run" / "model.safetensors", outdoors)
+    assert found["sets"]["outdoors"] == results_of(tmp_path / "run")["sets"]["outdoors"]
+
+
+def test_a_pretrained_model_whose_new_classifier_has_fewer_layers_than_its_first_is_tested(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    weights, outdoors = tmp_path / "weights.safetensors", a_folder(tmp_path / "outdoors", 3, seed=80)
+    save_file(create_model("repvit_m0_9", num_classes=5).state_dict(), weights)
+    short = ("--epochs", 1, "--batch-size", 12, "--image-size", 32, "--method", "baseline", "--tuning", "plain")
+    where = ("--weights", weights, "--test", outdoors, "--output", tmp_path / "run")
+    assert run(monkeypatch, "train", folder, "--model", "repvit_m0_9", *short, *where) == 0
     found = _tested(monkeypatch, capsys, tmp_path / "run" / "model.safetensors", outdoors)
     assert found["sets"]["outdoors"] == results_of(tmp_path / "run")["sets"]["outdoors"]
