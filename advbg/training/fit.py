@@ -23,6 +23,7 @@ from advbg.training.augmentation import MildAugmentation
 from advbg.training.data import TrainingData
 from advbg.training.gentle import fit_classifier, interpolate_weights, interpolated
 from advbg.training.masks import quick_masks, takes_small_images, teach_first_guess
+from advbg.training.memory_format import use_channels_last
 from advbg.training.settings import FitSettings
 from advbg.training.state import FitState
 from advbg.training.testing import accuracy, predict
@@ -259,8 +260,7 @@ class _Loop:
 
 
 def _start(model: nn.Module, data: TrainingData, settings: FitSettings, total_steps: int) -> Fitted:
-    # A quarter faster on CPUs than the default layout.
-    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    use_channels_last(model)
     options = settings.companion_options()
     if options is None:
         return Fitted(model, None)
