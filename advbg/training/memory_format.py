@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# oneDNN's blocks of channels, at AVX2 and above.
+# oneDNN's block of channels at AVX2.
 _BLOCK = 8
 
 
@@ -13,11 +13,12 @@ def use_channels_last(model: nn.Module) -> None:
     """Let a model compute in channels-last layout, which is a quarter faster on CPUs than the default.
 
     The backward pass of torch 2.14 on a CPU with AVX2 writes outside of its memory, and the process ends, for strided
-    convolutions of single pixels over 3 to 7 channels, as the first layers of RepVGG, MobileOne and FastViT have. So
-    these layers alone stay in the default layout.
+    convolutions of single pixels over fewer channels than oneDNN's block, such as 3 in the first layers of RepVGG,
+    MobileOne and FastViT. So these layers alone stay in the default layout.
 
     Args:
-        model: changed in place; its outputs stay the same but for rounding.
+        model: of images of shape (batch, channel, height, width), changed in place; its outputs stay the same but for
+            rounding.
     """
     model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     for layer in model.modules():
